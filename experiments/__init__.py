@@ -1,0 +1,1 @@
+"""Programs that reproduce the paper, one file a network."""

@@ -1,0 +1,187 @@
+"""What every experiment program does: flags, header, trials, errors."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
+
+from experiments import flags, quiet
+from lth_tf.config import ExperimentConfig, RunOptions, run_name
+from lth_tf.errors import RunError, UsageError
+from lth_tf.records import RunDir
+
+
+def main(name: str, defaults: ExperimentConfig, doc: str) -> NoReturn:
+    """Runs an experiment as a program and exits.
+
+    Exit code 0 is success, 2 a mistake in what was asked for, 1 a failure while
+    running, 130 an interruption.
+
+    Args:
+        name: the experiment's folder under `--runs_dir`.
+        defaults: the experiment's own values.
+        doc: what `--help` says of it.
+    """
+    sys.exit(guarded(lambda: _run(name, defaults, doc)))
+
+
+def guarded(work: Callable[[], None]) -> int:
+    """Does the work of a program; returns its exit code and prints errors as one line."""
+    try:
+        work()
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on from here.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run_path(
+    name: str, config: ExperimentConfig, defaults: ExperimentConfig, options: RunOptions
+) -> pathlib.Path:
+    """Returns the directory of one trial, whose seed is the config's."""
+    folder = pathlib.Path(options.runs_dir) / name / run_name(config, defaults)
+    return folder / f"seed_{config.seed}"
+
+
+def _run(name: str, defaults: ExperimentConfig, doc: str) -> None:
+    parsed = flags.parse(sys.argv, doc, defaults, RunOptions())
+    if parsed is None:
+        return
+    config, options = parsed
+    seeds = range(config.seed, config.seed + config.trials)
+    trials = [dataclasses.replace(config, seed=seed, trials=1) for seed in seeds]
+    paths = [run_path(name, trial, defaults, options) for trial in trials]
+    if len(trials) > 1 and options.jobs > 1:
+        _run_side_by_side(trials, paths, options)
+    else:
+        for trial, path in zip(trials, paths, strict=True):
+            _run_trial(trial, RunDir(path), options)
+    if len(trials) > 1:
+        print(f"\nFigures of all trials: python -m experiments.report {paths[0].parent}")
+
+
+def _run_trial(config: ExperimentConfig, run_dir: RunDir, options: RunOptions) -> None:
+    if options.overwrite:
+        run_dir.delete()
+    quiet.import_tensorflow()
+    from experiments import display
+    from lth_tf import datasets, lottery, networks
+
+    image_shape = networks.image_shape(config.network)
+    data = datasets.load(
+        config.dataset,
+        image_shape=image_shape,
+        validation_size=config.validation_size,
+        seed=config.seed,
+        data_dir=options.data_dir,
+        cache_dir=pathlib.Path(options.runs_dir) / ".cache",
+    )
+    about = _about(data)
+    with run_dir.writing(config, about):
+        print(_header(config, data, about["device"], run_dir), flush=True)
+        view = display.Display(config.iterations, config.levels)
+        with contextlib.closing(view):
+            lottery.find_tickets(
+                config,
+                data,
+                run_dir,
+                jit=options.jit,
+                checkpoint_seconds=options.checkpoint_seconds,
+                watcher=view,
+            )
+        print(f"\n{display.outcome(run_dir)}")
+        print(f"Figures:   python -m experiments.report {run_dir.path}")
+
+
+def _run_side_by_side(
+    trials: list[ExperimentConfig], paths: list[pathlib.Path], options: RunOptions
+) -> None:
+    """Runs each trial in a process of its own, `options.jobs` at a time."""
+    cores = sorted(os.sched_getaffinity(0))
+    jobs = min(options.jobs, len(trials))
+    shares = [cores[i::jobs] or cores for i in range(jobs)]
+    started = time.monotonic()
+    print(f"{len(trials)} trials, {jobs} at a time, in {paths[0].parent}", flush=True)
+
+    def work(job: int) -> list[int]:
+        return [_run_child(trials[k], set(shares[job])) for k in range(job, len(trials), jobs)]
+
+    with ThreadPoolExecutor(jobs) as pool:
+        codes = [code for codes in pool.map(work, range(jobs)) for code in codes]
+    failed = sum(code != 0 for code in codes)
+    print(f"{len(trials) - failed} trials done in {time.monotonic() - started:.0f} s")
+    if failed:
+        raise RunError(f"{failed} of {len(trials)} trials failed; their errors are above.")
+
+
+def _run_child(config: ExperimentConfig, cores: set[int]) -> int:
+    """Runs this program for one seed on the given cores, its lines marked with the seed."""
+    spec = sys.modules["__main__"].__spec__
+    program = ["-m", spec.name] if spec else [sys.argv[0]]
+    command = [sys.executable, *program, *sys.argv[1:]]
+    command += [f"--seed={config.seed}", "--trials=1", "--jobs=1"]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),
+    ) as child:
+        for line in child.stdout:
+            print(f"seed {config.seed} | {line}", end="", flush=True)
+    return child.returncode
+
+
+def _header(config: ExperimentConfig, data, device: str, run_dir: RunDir) -> str:
+    from experiments import display
+
+    return (
+        f"{config.network} on {config.dataset}: {len(data.train):,} training, "
+        f"{len(data.validation):,} validation, {len(data.test):,} test images\n"
+        f"{config.levels} levels of {config.iterations:,} iterations, batch {config.batch_size}, "
+        f"{config.optimizer} {config.learning_rate:g}, seed {config.seed}, on {device}\n"
+        f"Results in {run_dir.path}\n\n{display.COLUMNS}"
+    )
+
+
+def _about(data) -> dict:
+    """Returns what config.json says beside the config: what the trial runs on."""
+    import importlib.metadata
+
+    import tensorflow as tf
+
+    packages = ("tensorflow", "keras", "numpy")
+    devices = tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("CPU")
+    threads = len(os.sched_getaffinity(0))
+    return {
+        "argv": sys.argv,
+        "git_commit": _git_commit(),
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "device": f"{devices[0].device_type} ({threads} thread{'s' if threads > 1 else ''})",
+        "threads": threads,
+        "data": {"image_shape": list(data.image_shape), "classes": data.classes},
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _git_commit() -> str:
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD"],
+        cwd=pathlib.Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip()

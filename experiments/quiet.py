@@ -1,0 +1,33 @@
+"""Lets a program's own output be all that its user sees."""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow without the notes that it logs before its log level is read."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _held_back_stderr():
+        import tensorflow  # noqa: F401
+
+
+@contextlib.contextmanager
+def _held_back_stderr() -> Iterator[None]:
+    """Drops what is written to stderr, unless the block fails."""
+    sys.stderr.flush()
+    real = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(real, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            os.dup2(real, 2)
+            os.close(real)

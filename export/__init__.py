@@ -1,0 +1,1 @@
+"""Winning tickets as compact files that stock runtimes load."""

@@ -1,0 +1,22 @@
+"""Lottery tickets for Keras 3 and TensorFlow: find them, study them, ship them."""
+
+from etils import epy
+
+# Loaded at first use, so that `import lth_tf` and `--help` do not wait for TensorFlow.
+with epy.lazy_api_imports(globals()):
+    from lth_tf.config import ExperimentConfig
+    from lth_tf.errors import RunError, UsageError
+    from lth_tf.layers import (
+        get_masks,
+        get_weights,
+        load_model,
+        mask_model,
+        set_masks,
+        set_weights,
+        strip_masks,
+    )
+    from lth_tf.lottery import find_tickets
+    from lth_tf.records import RunDir, Stage
+    from lth_tf.training import Trainer
+
+__version__ = "0.1.0"

@@ -1,0 +1,104 @@
+"""Any image classification set of TensorFlow Datasets, through `tfds.load`."""
+
+import hashlib
+import os
+import pathlib
+
+import numpy as np
+
+from lth_tf.datasets import Source, Split
+from lth_tf.errors import UsageError
+from lth_tf.records import read_arrays, write_arrays
+
+_VALIDATION_SIZE = 5_000
+
+
+def load(name: str, *, data_dir: str = "", cache_dir: str | pathlib.Path | None = None) -> Source:
+    """Returns a TFDS data set's splits "train" and "test", decoded.
+
+    5,000 examples are for validation unless asked otherwise (paper, appendix G).
+
+    Args:
+        name: e.g. "mnist", "cifar10", "fashion_mnist".
+        data_dir: TFDS folder; "" is TFDS_DATA_DIR or ~/tensorflow_datasets.
+        cache_dir: where decoded arrays are kept, or None.
+
+    Raises:
+        UsageError: if the name is unknown, the set cannot be downloaded, or it is
+            no image classification set with images of one size.
+    """
+    folder = os.path.abspath(
+        os.path.expanduser(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    )
+    cache = None
+    if cache_dir is not None:
+        digest = hashlib.sha256(folder.encode()).hexdigest()[:8]
+        cache = pathlib.Path(cache_dir) / f"{name.replace('/', '_')}-{digest}.npz"
+    if cache is not None and cache.exists():
+        arrays = read_arrays(cache)
+    else:
+        arrays = _decode(name, folder)
+        if cache is not None:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            write_arrays(cache, arrays)
+    return Source(
+        train=Split(arrays["train_images"], arrays["train_labels"]),
+        test=Split(arrays["test_images"], arrays["test_labels"]),
+        classes=int(arrays["classes"]),
+        validation_size=_VALIDATION_SIZE,
+    )
+
+
+def _decode(name: str, folder: str) -> dict[str, np.ndarray]:
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name, data_dir=folder)
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        raise UsageError(
+            f"Expected digits or the name of a TFDS data set. Received: dataset={name!r} "
+            f"({_first_line(error)})."
+        ) from error
+    _prepare(builder, name, folder)
+    features = builder.info.features
+    if builder.info.supervised_keys != ("image", "label") or features["image"].shape[0] is None:
+        raise UsageError(
+            "Expected an image classification set with images of one size. "
+            f"Received: dataset={name!r}, whose features are {', '.join(features)}."
+        )
+    arrays = {"classes": np.array(features["label"].num_classes)}
+    for split in ("train", "test"):
+        if split not in builder.info.splits:
+            raise UsageError(
+                f"Expected a data set with the splits train and test. Received: dataset={name!r} "
+                f"with {', '.join(builder.info.splits)}."
+            )
+        images, labels = tfds.as_numpy(
+            builder.as_dataset(split=split, batch_size=-1, as_supervised=True)
+        )
+        arrays[f"{split}_images"] = images
+        arrays[f"{split}_labels"] = labels.astype(np.int32)
+    return arrays
+
+
+def _prepare(builder, name: str, folder: str) -> None:
+    """Downloads a data set unless it is there."""
+    import tensorflow_datasets as tfds
+
+    if builder.is_prepared():
+        return
+    print(f"Downloading {name} with tensorflow-datasets to {folder} ...", flush=True)
+    try:
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+        )
+    except Exception as error:  # TFDS passes on whatever its many download ways raise.
+        raise UsageError(
+            f"Could not download {name} ({type(error).__name__}: {_first_line(error)}). "
+            "Without internet, name a folder where it is prepared with --data_dir, "
+            "or use --dataset=digits, which needs no download."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:160].rstrip(".")

@@ -1,0 +1,119 @@
+"""The procedure: train, prune, rewind, again (paper, section 2)."""
+
+import time
+
+import keras
+
+from lth_tf import masks as mask_counts
+from lth_tf import networks, pruning, tickets
+from lth_tf.config import ExperimentConfig
+from lth_tf.datasets import Data
+from lth_tf.layers import get_masks, get_weights
+from lth_tf.records import RunDir, Stage
+from lth_tf.training import Evaluation, Trainer
+
+
+class Watcher:
+    """Is told what happens while tickets are sought; this one does nothing."""
+
+    def stage_started(self, stage: Stage, density: float, iteration: int) -> None:
+        """Called before a stage trains on from `iteration`."""
+
+    def evaluated(self, stage: Stage, evaluation: Evaluation) -> None:
+        """Called after every evaluation."""
+
+    def stage_finished(self, stage: Stage, summary: dict) -> None:
+        """Called when a stage is on the disk, also for one that was already there."""
+
+
+def find_tickets(
+    config: ExperimentConfig,
+    data: Data,
+    run_dir: RunDir,
+    *,
+    jit: str = "auto",
+    checkpoint_seconds: float = 60.0,
+    watcher: Watcher | None = None,
+) -> None:
+    """Runs one trial of an experiment; goes on where an earlier call stopped.
+
+    Must be called inside `run_dir.writing(...)`. Nothing of the level before is
+    needed to train a level but its files, so a stage that is done is skipped.
+
+    Args:
+        config: what to run.
+        data: what to train on.
+        run_dir: where the results go.
+        jit: see `Trainer`.
+        checkpoint_seconds: time between checkpoints inside a level.
+        watcher: is told what happens.
+
+    Raises:
+        UsageError: if the network or method is unknown, pruning would empty a
+            layer, or a file of the run directory is damaged.
+        RunError: if a loss is not finite or a file cannot be written.
+    """
+    watcher = watcher or Watcher()
+    model = tickets.new_model(config, data, "init")
+    groups = networks.groups(model)
+    masks = get_masks(model)
+    pruning.plan({path: mask.size for path, mask in masks.items()}, groups, config)
+    trainer = Trainer(model, data, config, jit)
+    if not run_dir.has_origin():
+        run_dir.save_origin(tickets.origin(model, trainer, config))
+    origin = run_dir.origin()
+    for level in range(config.levels + 1):
+        stage = Stage(level)
+        if run_dir.has(stage):
+            masks = run_dir.mask(stage)
+            watcher.stage_finished(stage, run_dir.summary(stage))
+            continue
+        if level:
+            trained = run_dir.trained(Stage(level - 1))
+            masks = pruning.prune(masks, trained, origin, groups, config, level)
+        tickets.rewind(model, masks, origin)
+        _train(stage, model, trainer, run_dir, config, checkpoint_seconds, watcher)
+        watcher.stage_finished(stage, run_dir.summary(stage))
+
+
+def _train(
+    stage: Stage,
+    model: keras.Model,
+    trainer: Trainer,
+    run_dir: RunDir,
+    config: ExperimentConfig,
+    checkpoint_seconds: float,
+    watcher: Watcher,
+) -> None:
+    """Trains a stage from the weights the model has, or from its checkpoint."""
+    masks = get_masks(model)
+    start = _resume(stage, trainer, run_dir, config)
+    watcher.stage_started(stage, mask_counts.density(masks), start)
+    saved = time.monotonic()
+    for evaluation in trainer.evaluations():
+        run_dir.append_metrics(stage, evaluation.to_json())
+        watcher.evaluated(stage, evaluation)
+        if time.monotonic() - saved >= checkpoint_seconds:
+            run_dir.save_progress(stage, trainer.state())
+            saved = time.monotonic()
+    history = trainer.history()
+    summary = {
+        "level": stage.level,
+        "control": stage.control,
+        "density": mask_counts.density(masks),
+        "remaining": mask_counts.remaining(masks),
+        "total": mask_counts.total(masks),
+        **history.summary(),
+    }
+    run_dir.save_stage(stage, masks, get_weights(model), history.arrays(), summary)
+
+
+def _resume(stage: Stage, trainer: Trainer, run_dir: RunDir, config: ExperimentConfig) -> int:
+    """Restarts or restores the trainer and returns the iteration it is at."""
+    state = run_dir.progress(stage)
+    if state is None:
+        trainer.restart(config.rewind_iteration)
+    else:
+        trainer.restore(state)
+    run_dir.forget_metrics(stage, after=-1 if state is None else trainer.iteration)
+    return trainer.iteration

@@ -1,0 +1,85 @@
+"""The networks of the paper, each a plain Keras model in a file of its own.
+
+A network is a function `(input_shape, classes) -> keras.Model` that returns
+logits. It gives every layer a name, because the names decide what is pruned:
+
+* the layer "output" is the group output,
+* layers whose name contains "shortcut" are never pruned,
+* other convolutions are the group conv, and what is left is the group fc.
+"""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from lth_tf.layers import get_masks, mask_model
+from lth_tf.registry import Registry
+
+NETWORKS = Registry("network", package=__name__)
+
+
+def register(
+    name: str, image_shape: tuple[int, int, int]
+) -> Callable[[Callable[..., keras.Model]], Callable[..., keras.Model]]:
+    """Returns a decorator that registers a network.
+
+    Args:
+        name: what `--network` calls it.
+        image_shape: height, width and channels of the images the paper trains
+            it on; small data sets such as digits are resized to it.
+    """
+
+    def decorate(build: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
+        build.image_shape = image_shape
+        return NETWORKS.register(name)(build)
+
+    return decorate
+
+
+def image_shape(name: str) -> tuple[int, int, int]:
+    """Returns height, width and channels of the images a network is made for.
+
+    Raises:
+        UsageError: if there is no such network.
+    """
+    return NETWORKS.get(name).image_shape
+
+
+def build(name: str, input_shape: tuple[int, ...], classes: int, seed: int) -> keras.Model:
+    """Returns a masked network at its random initialization.
+
+    Sets the random seeds of Python, numpy and TensorFlow.
+
+    Args:
+        name: a registered network.
+        input_shape: height, width and channels of an image.
+        classes: number of classes.
+        seed: seed of the initialization; the same seed gives the same weights.
+
+    Raises:
+        UsageError: if there is no such network.
+    """
+    keras.utils.set_random_seed(seed)
+    return mask_model(NETWORKS.get(name)(input_shape, classes))
+
+
+def groups(model: keras.Model) -> dict[str, str]:
+    """Returns weight path -> group (conv, fc, output or unpruned) of a masked network.
+
+    Example:
+
+    >>> model = build("lenet", (28, 28, 1), classes=10, seed=0)
+    >>> groups(model)
+    {'fc1/kernel': 'fc', 'fc2/kernel': 'fc', 'output/kernel': 'output'}
+    """
+    return {path: _group(path, mask) for path, mask in get_masks(model).items()}
+
+
+def _group(path: str, mask: np.ndarray) -> str:
+    layer = path.split("/")[-2] if "/" in path else path
+    if "shortcut" in layer:
+        return "unpruned"
+    if layer == "output":
+        return "output"
+    return "conv" if mask.ndim > 2 else "fc"

@@ -1,0 +1,413 @@
+"""A run directory: every path in it, every write to it, every read from it.
+
+    config.json      fields of the experiment and what it ran on
+    metrics.jsonl    one line an evaluation
+    origin.npz       the weights every level starts from
+    level_00/        mask.npz, weights.npz, history.npz, summary.json
+    level_00/reinit_0/ ...   the same files for a control
+    progress/        checkpoint inside the running level
+
+Files appear under their name only when they are whole: they are written under a
+temporary name, flushed to the disk and renamed. A level's summary.json comes last
+and means that the level is done.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from lth_tf.config import ExperimentConfig
+from lth_tf.errors import RunError, UsageError
+from lth_tf.masks import Masks, pack, unpack
+
+FORMAT = 1
+
+_PARTIAL = ".partial"
+_LEVEL_FILES = ("mask.npz", "weights.npz", "history.npz")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One training of an experiment: a level, or a control of a level.
+
+    Attributes:
+        level: 0 is the dense network.
+        control: "" for the ticket itself, else the control's name, e.g. "reinit_0".
+    """
+
+    level: int
+    control: str = ""
+
+    def __str__(self) -> str:
+        return f"level_{self.level:02d}" + (f"/{self.control}" if self.control else "")
+
+
+class RunDir:
+    """The files of one trial of an experiment.
+
+    Args:
+        path: the directory; it need not exist.
+
+    Example::
+
+        run_dir = RunDir("runs/lenet/default/seed_0")
+        for stage in run_dir.finished():
+            print(run_dir.summary(stage)["early_stop_test_accuracy"])
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = pathlib.Path(path)
+
+    @contextlib.contextmanager
+    def writing(self, config: ExperimentConfig, about: dict[str, Any]) -> Iterator[None]:
+        """Makes the directory ready to be written to, by this process alone.
+
+        Args:
+            config: must be what the directory was made with, extent fields aside.
+            about: what the trial runs on: arguments, versions, device, data.
+
+        Raises:
+            UsageError: if the directory belongs to another config or is none of
+                ours, a file in it is damaged, another process writes to it, or it
+                cannot be written to.
+        """
+        self._refuse_foreign()
+        with _errors_of(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = open(self.path / "lock", "a+")
+        with lock:
+            self._lock(lock)
+            for partial in self.path.rglob(f"*{_PARTIAL}"):
+                partial.unlink()
+            if self._config_path.exists():
+                self._refuse_other_config(config)
+                about = {**about, "created": self.about().get("created", about.get("created"))}
+            _write_json(self._config_path, {"format": FORMAT, "config": config.to_json(), **about})
+            yield
+
+    def delete(self) -> None:
+        """Deletes the directory if it is a run directory that nobody writes to.
+
+        Raises:
+            UsageError: if it is none, or a process writes to it.
+        """
+        if not self.path.exists():
+            return
+        self._refuse_foreign()
+        with _errors_of(self.path), open(self.path / "lock", "a+") as lock:
+            self._lock(lock)
+            shutil.rmtree(self.path)
+
+    def about(self) -> dict[str, Any]:
+        """Returns what config.json holds: "config", "versions", "data", ...
+
+        Raises:
+            UsageError: if there is no such file or it is damaged.
+        """
+        if not self._config_path.exists():
+            raise UsageError(
+                f"Expected a run directory. Received: {self.path}, without config.json."
+            )
+        found = _read_json(self._config_path)
+        if found.get("format") != FORMAT or "config" not in found:
+            raise UsageError(
+                f"Expected {self._config_path} in format {FORMAT}. "
+                f"Received: format={found.get('format')!r}. Read it with the version that wrote it."
+            )
+        return found
+
+    def config(self) -> ExperimentConfig:
+        """Returns the config the directory was made with."""
+        return ExperimentConfig.from_json(self.about()["config"])
+
+    def finished(self) -> list[Stage]:
+        """Returns the stages that are done, by level, each level's ticket first."""
+        stages = []
+        for summary in self.path.glob("level_*/**/summary.json"):
+            level, *control = summary.parent.relative_to(self.path).parts
+            stages.append(Stage(int(level.removeprefix("level_")), "/".join(control)))
+        return sorted(stages, key=lambda stage: (stage.level, stage.control))
+
+    def has(self, stage: Stage) -> bool:
+        """True if a stage is done.
+
+        Raises:
+            UsageError: if it is, but one of its files is missing or cut short.
+        """
+        if not (self._folder(stage) / "summary.json").exists():
+            return False
+        for name, size in self.summary(stage)["bytes"].items():
+            file = self._folder(stage) / name
+            if not file.exists() or file.stat().st_size != size:
+                raise UsageError(_damaged(file, f"expected {size} bytes"))
+        return True
+
+    def level_path(self, stage: Stage, name: str) -> pathlib.Path:
+        """Returns the path of one of a stage's files, e.g. "weights.npz".
+
+        Raises:
+            UsageError: if the stage is not done; the message lists the levels that are.
+        """
+        file = self._folder(stage) / name
+        if not (self._folder(stage) / "summary.json").exists():
+            levels = sorted({done.level for done in self.finished()})
+            raise UsageError(
+                f"Expected a finished level of {self.path}: "
+                f"{', '.join(map(str, levels)) or 'there is none yet'}. Received: {stage}."
+            )
+        return file
+
+    def summary(self, stage: Stage) -> dict[str, Any]:
+        """Returns the numbers of a finished stage."""
+        return _read_json(self.level_path(stage, "summary.json"))
+
+    def history(self, stage: Stage) -> dict[str, np.ndarray]:
+        """Returns name -> array [evaluations] of a finished stage."""
+        return read_arrays(self.level_path(stage, "history.npz"))
+
+    def mask(self, stage: Stage) -> Masks:
+        """Returns the masks a finished stage was trained under."""
+        file = self.level_path(stage, "mask.npz")
+        try:
+            return unpack(read_arrays(file))
+        except UsageError:
+            raise
+        except ValueError as error:
+            raise UsageError(_damaged(file, str(error))) from error
+
+    def trained(self, stage: Stage) -> dict[str, np.ndarray]:
+        """Returns the weights at the end of a finished stage: mask * trained."""
+        return read_arrays(self.level_path(stage, "weights.npz"))
+
+    def ticket(self, level: int) -> dict[str, np.ndarray]:
+        """Returns the weights a finished level started from: mask * origin."""
+        masks = self.mask(Stage(level))
+        return {
+            path: value * masks[path].astype(value.dtype) if path in masks else value
+            for path, value in self.origin().items()
+        }
+
+    def save_stage(
+        self,
+        stage: Stage,
+        masks: Masks,
+        weights: dict[str, np.ndarray],
+        history: dict[str, np.ndarray],
+        summary: dict[str, Any],
+    ) -> None:
+        """Writes a stage that is done and forgets its checkpoint."""
+        folder = self._folder(stage)
+        with _errors_of(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        for name, arrays in zip(_LEVEL_FILES, (pack(masks), weights, history), strict=True):
+            write_arrays(folder / name, arrays)
+        sizes = {name: (folder / name).stat().st_size for name in _LEVEL_FILES}
+        _write_json(folder / "summary.json", {**summary, "bytes": sizes})
+        shutil.rmtree(self.path / "progress", ignore_errors=True)
+
+    def has_origin(self) -> bool:
+        """True if the weights that every level starts from are there."""
+        return self._origin_path.exists()
+
+    def origin(self) -> dict[str, np.ndarray]:
+        """Returns the weights that every level starts from, nothing pruned."""
+        return read_arrays(self._origin_path)
+
+    def save_origin(self, weights: dict[str, np.ndarray]) -> None:
+        """Writes the weights that every level starts from."""
+        write_arrays(self._origin_path, weights)
+
+    def save_progress(self, stage: Stage, state: dict[str, np.ndarray]) -> None:
+        """Writes a checkpoint inside the running stage, in place of the last one."""
+        with _errors_of(self._progress_path):
+            self._progress_path.parent.mkdir(exist_ok=True)
+        write_arrays(self._progress_path, {**state, "stage": np.array(str(stage))})
+
+    def progress(self, stage: Stage) -> dict[str, np.ndarray] | None:
+        """Returns the checkpoint inside a stage, or None."""
+        if not self._progress_path.exists():
+            return None
+        state = read_arrays(self._progress_path)
+        return state if str(state.pop("stage", "")) == str(stage) else None
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Returns every evaluation so far; a torn last line is left out."""
+        if not self._metrics_path.exists():
+            return []
+        lines = self._metrics_path.read_text().splitlines()
+        found = []
+        for number, line in enumerate(lines, 1):
+            try:
+                found.append(json.loads(line))
+            except ValueError as error:
+                if number < len(lines):
+                    raise UsageError(
+                        _damaged(self._metrics_path, f"line {number}: {error}")
+                    ) from error
+        return found
+
+    def append_metrics(self, stage: Stage, evaluation: dict[str, Any]) -> None:
+        """Adds one evaluation to metrics.jsonl."""
+        record = {"level": stage.level, "control": stage.control, **evaluation}
+        with _errors_of(self._metrics_path), open(self._metrics_path, "a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def forget_metrics(self, stage: Stage, after: int) -> None:
+        """Drops a stage's evaluations after an iteration: they will be made again."""
+        kept = [
+            record
+            for record in self.metrics()
+            if (record["level"], record["control"]) != (stage.level, stage.control)
+            or record["iteration"] <= after
+        ]
+        text = "".join(json.dumps(record) + "\n" for record in kept)
+        _write_whole(self._metrics_path, lambda file: file.write(text.encode()))
+
+    @property
+    def _config_path(self) -> pathlib.Path:
+        return self.path / "config.json"
+
+    @property
+    def _origin_path(self) -> pathlib.Path:
+        return self.path / "origin.npz"
+
+    @property
+    def _metrics_path(self) -> pathlib.Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def _progress_path(self) -> pathlib.Path:
+        return self.path / "progress" / "checkpoint.npz"
+
+    def _folder(self, stage: Stage) -> pathlib.Path:
+        return self.path / str(stage)
+
+    def _refuse_foreign(self) -> None:
+        if self.path.is_dir() and not self._config_path.exists():
+            files = sorted(
+                p.name
+                for p in self.path.iterdir()
+                if p.name != "lock" and not p.name.endswith(_PARTIAL)
+            )
+            if files:
+                raise UsageError(
+                    f"Expected a run directory or an empty folder. Received: {self.path}, which "
+                    f"holds {files[0]!r} and no config.json. Choose another --runs_dir."
+                )
+
+    def _refuse_other_config(self, config: ExperimentConfig) -> None:
+        found = self.config()
+        different = [
+            f"{field.name}={getattr(found, field.name)!r}, not {getattr(config, field.name)!r}"
+            for field in dataclasses.fields(config)
+            if not field.metadata["extent"]
+            and getattr(found, field.name) != getattr(config, field.name)
+        ]
+        if different:
+            raise UsageError(
+                f"Expected the config of {self._config_path}. Received another one: the file has "
+                f"{'; '.join(different)}. Use another --runs_dir, or --overwrite to start again."
+            )
+
+    def _lock(self, lock: Any) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise UsageError(
+                f"Expected a run directory that no process writes to. Received: {self.path}, "
+                f"which process {holder} is using. Wait for it, or stop it."
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+
+
+def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Reads an .npz file; never unpickles.
+
+    Raises:
+        UsageError: if the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, AttributeError) as error:
+        raise UsageError(_damaged(path, str(error))) from error
+
+
+def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes an .npz file, whole or not at all.
+
+    Raises:
+        RunError: if the disk is full or the folder cannot be written to.
+    """
+    _write_whole(path, lambda file: np.savez(file, **arrays))
+
+
+def _write_json(path: pathlib.Path, value: dict[str, Any]) -> None:
+    text = json.dumps(value, indent=1) + "\n"
+    _write_whole(path, lambda file: file.write(text.encode()))
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(_damaged(path, str(error))) from error
+    if not isinstance(value, dict):
+        raise UsageError(_damaged(path, "not a JSON object"))
+    return value
+
+
+def _write_whole(path: pathlib.Path, write: Callable[[BinaryIO], Any]) -> None:
+    partial = path.with_name(path.name + _PARTIAL)
+    with _errors_of(path):
+        try:
+            with open(partial, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextlib.contextmanager
+def _errors_of(path: pathlib.Path) -> Iterator[None]:
+    """Turns the system's errors into one line that names the file."""
+    try:
+        yield
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise UsageError(
+            f"Expected a folder that can be written to. Received: {path} ({error.strerror}). "
+            "Choose another --runs_dir."
+        ) from error
+    except OSError as error:
+        raise RunError(
+            f"Could not write {path} ({error.strerror}). Finished levels are kept: "
+            "make room and run the same command again."
+        ) from error
+
+
+def _damaged(path: pathlib.Path, why: str) -> str:
+    return (
+        f"Could not read {path} ({why}): it is missing or damaged. "
+        f"Delete {path.parent} to make it again, or use --overwrite."
+    )

@@ -1,0 +1,92 @@
+"""Names for things that come one to a file: networks, datasets, criteria."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+from lth_tf.errors import UsageError
+
+
+class Registry:
+    """Maps names to the objects that a package's modules register.
+
+    A module registers itself with a decorator when it is imported; the
+    registry imports every module of its package the first time a name is
+    looked up. So a new item is one new file and nothing else.
+
+    Args:
+        kind: what the items are called in error messages, e.g. "network".
+        package: dotted name of the package whose modules hold the items.
+
+    Example:
+
+    >>> shapes = Registry("shape", package="lth_tf.networks")
+    >>> @shapes.register("square")
+    ... def square(side):
+    ...     return side * side
+    >>> shapes.get("square")(3)
+    9
+    """
+
+    def __init__(self, kind: str, package: str):
+        self.kind = kind
+        self.package = package
+        self._items: dict[str, Any] = {}
+        self._discovered = False
+
+    def register(self, name: str) -> Callable[[Any], Any]:
+        """Returns a decorator that registers its object as `name`.
+
+        Raises:
+            ValueError: if another object already has the name.
+        """
+
+        def decorate(item: Any) -> Any:
+            known = self._items.get(name)
+            if known is not None and not _same_source(known, item):
+                raise ValueError(
+                    f"Expected a new {self.kind} name. Received: name={name!r}, "
+                    f"which {known.__module__}.{known.__qualname__} already has. "
+                    "Choose another name."
+                )
+            self._items[name] = item
+            return item
+
+        return decorate
+
+    def get(self, name: str) -> Any:
+        """Returns the object registered as `name`.
+
+        Raises:
+            UsageError: if there is none; the message lists the known names.
+        """
+        self._discover()
+        if name not in self._items:
+            raise UsageError(
+                f"Expected a {self.kind} out of {', '.join(self.names())}. "
+                f"Received: {self.kind}={name!r}."
+            )
+        return self._items[name]
+
+    def names(self) -> list[str]:
+        """Returns all registered names in alphabetical order."""
+        self._discover()
+        return sorted(self._items)
+
+    def _discover(self) -> None:
+        if self._discovered:
+            return
+        self._discovered = True
+        package = importlib.import_module(self.package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self.package}.{module.name}")
+
+
+def _same_source(one: Any, other: Any) -> bool:
+    """True for one definition seen twice: a module run with -m and imported."""
+    return one.__qualname__ == other.__qualname__ and (
+        one.__code__.co_filename == other.__code__.co_filename
+        if hasattr(one, "__code__") and hasattr(other, "__code__")
+        else one.__module__ == other.__module__
+    )

@@ -1,0 +1,44 @@
+"""Which tickets win."""
+
+from typing import Any
+
+
+def wins(ticket: dict[str, Any], dense: dict[str, Any], tolerance: float = 0.0) -> bool:
+    """Returns whether a ticket matches the dense network in at most as many iterations.
+
+    Both are compared at their early-stop iteration.
+
+    Args:
+        ticket: the summary of a ticket's training.
+        dense: the summary of the dense network's.
+        tolerance: test accuracy the ticket may be worse by, as a fraction.
+
+    Source:
+        Frankle & Carbin 2019, arXiv:1803.03635, section 1.
+
+    Example:
+
+    >>> dense = {"early_stop_iteration": 900, "early_stop_test_accuracy": 0.97}
+    >>> wins({"early_stop_iteration": 700, "early_stop_test_accuracy": 0.98}, dense)
+    True
+    >>> wins({"early_stop_iteration": 1000, "early_stop_test_accuracy": 0.98}, dense)
+    False
+    """
+    return (
+        ticket["early_stop_iteration"] <= dense["early_stop_iteration"]
+        and ticket["early_stop_test_accuracy"] >= dense["early_stop_test_accuracy"] - tolerance
+    )
+
+
+def smallest_winning(
+    summaries: list[dict[str, Any]], tolerance: float = 0.0
+) -> dict[str, Any] | None:
+    """Returns the summary of the smallest winning ticket, or None.
+
+    Args:
+        summaries: those of the levels without controls, level 0 first.
+        tolerance: as in `wins`.
+    """
+    dense, *tickets = summaries
+    winners = [ticket for ticket in tickets if wins(ticket, dense, tolerance)]
+    return min(winners, key=lambda ticket: ticket["density"], default=None)
