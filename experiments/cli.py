@@ -7,44 +7,24 @@ import pathlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
-from experiments import flags, quiet
+from lth_tf import flags, program, quiet
 from lth_tf.config import ExperimentConfig, RunOptions, run_name
-from lth_tf.errors import RunError, UsageError
+from lth_tf.errors import RunError
 from lth_tf.records import RunDir
 
 
 def main(name: str, defaults: ExperimentConfig, doc: str) -> NoReturn:
     """Runs an experiment as a program and exits.
 
-    Exit code 0 is success, 2 a mistake in what was asked for, 1 a failure while
-    running, 130 an interruption.
-
     Args:
         name: the experiment's folder under `--runs_dir`.
         defaults: the experiment's own values.
         doc: what `--help` says of it.
     """
-    sys.exit(guarded(lambda: _run(name, defaults, doc)))
-
-
-def guarded(work: Callable[[], None]) -> int:
-    """Does the work of a program; returns its exit code and prints errors as one line."""
-    try:
-        work()
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Interrupted. The same command goes on from here.", file=sys.stderr)
-        return 130
-    return 0
+    sys.exit(program.guarded(lambda: _run(name, defaults, doc)))
 
 
 def run_path(

@@ -195,7 +195,6 @@ def run_name(config: ExperimentConfig, defaults: ExperimentConfig) -> str:
     The seed is a folder of its own, and extent fields are left out.
 
     Example:
-
     >>> base = ExperimentConfig()
     >>> run_name(dataclasses.replace(base, prune_rate_fc=0.3, iterations=500), base)
     'iterations=500,prune_rate_fc=0.3'
@@ -214,7 +213,6 @@ def value_type(field: dataclasses.Field) -> tuple[type, bool]:
     """Returns a field's type and whether None is allowed.
 
     Example:
-
     >>> fields = {f.name: f for f in dataclasses.fields(ExperimentConfig)}
     >>> value_type(fields["validation_size"])
     (<class 'int'>, True)
@@ -229,7 +227,6 @@ def bounds_text(field: dataclasses.Field) -> str:
     """Returns a field's bounds in words, "" if it has none.
 
     Example:
-
     >>> fields = {f.name: f for f in dataclasses.fields(ExperimentConfig)}
     >>> bounds_text(fields["momentum"])
     'in [0.0, 1.0)'

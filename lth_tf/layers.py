@@ -102,7 +102,6 @@ def mask_model(
             there is no weight that can carry a mask.
 
     Example:
-
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="fc")])
     >>> {path: mask.shape for path, mask in get_masks(mask_model(model)).items()}
     {'fc/kernel': (4, 3)}

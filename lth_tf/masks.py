@@ -29,7 +29,6 @@ def density(masks: Masks) -> float:
     """Returns the fraction of prunable weights kept, the paper's P_m / 100.
 
     Example:
-
     >>> density({"a": np.array([1, 0, 0, 1], np.uint8)})
     0.5
     """
@@ -43,7 +42,6 @@ def overlap(one: Masks, other: Masks) -> float:
         ValueError: if the masks are of different weights.
 
     Example:
-
     >>> a = {"w": np.array([1, 1, 0, 0], np.uint8)}
     >>> b = {"w": np.array([0, 1, 1, 0], np.uint8)}
     >>> round(overlap(a, b), 3)

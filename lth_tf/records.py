@@ -371,7 +371,8 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _write_whole(path: pathlib.Path, write: Callable[[BinaryIO], Any]) -> None:
-    partial = path.with_name(path.name + _PARTIAL)
+    # The process id keeps apart two processes that fill the same cache.
+    partial = path.with_name(f"{path.name}.{os.getpid()}{_PARTIAL}")
     with _errors_of(path):
         try:
             with open(partial, "wb") as file:

@@ -20,7 +20,6 @@ class Registry:
         package: dotted name of the package whose modules hold the items.
 
     Example:
-
     >>> shapes = Registry("shape", package="lth_tf.networks")
     >>> @shapes.register("square")
     ... def square(side):

@@ -22,7 +22,6 @@ def stream_seed(seed: int, *names: str | int) -> int:
         An int in [0, 2**31), valid for numpy, Keras and TensorFlow.
 
     Example:
-
     >>> stream_seed(0, "init") == stream_seed(0, "init")
     True
     >>> stream_seed(0, "init") == stream_seed(0, "order")
@@ -49,7 +48,6 @@ class BatchOrder:
         seed: seed of the order's stream.
 
     Example:
-
     >>> order = BatchOrder(examples=4, batch_size=3, seed=0)
     >>> sorted(order.indices(0, 4).ravel()[:4].tolist())
     [0, 1, 2, 3]

@@ -17,7 +17,6 @@ def wins(ticket: dict[str, Any], dense: dict[str, Any], tolerance: float = 0.0) 
         Frankle & Carbin 2019, arXiv:1803.03635, section 1.
 
     Example:
-
     >>> dense = {"early_stop_iteration": 900, "early_stop_test_accuracy": 0.97}
     >>> wins({"early_stop_iteration": 700, "early_stop_test_accuracy": 0.98}, dense)
     True

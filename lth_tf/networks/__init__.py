@@ -68,7 +68,6 @@ def groups(model: keras.Model) -> dict[str, str]:
     """Returns weight path -> group (conv, fc, output or unpruned) of a masked network.
 
     Example:
-
     >>> model = build("lenet", (28, 28, 1), classes=10, seed=0)
     >>> groups(model)
     {'fc1/kernel': 'fc', 'fc2/kernel': 'fc', 'output/kernel': 'output'}

@@ -9,7 +9,6 @@ def count(remaining: int, rate: float) -> int:
     """Returns how many of the remaining weights a rate prunes, rounded to nearest.
 
     Example:
-
     >>> count(1000, 0.1), count(7, 0.2)
     (100, 1)
     """
@@ -34,7 +33,6 @@ def lowest(scores: np.ndarray, mask: np.ndarray, number: int) -> np.ndarray:
             score is NaN.
 
     Example:
-
     >>> mask = np.ones(5, np.uint8)
     >>> lowest(np.array([3.0, 1.0, 2.0, 1.0, 1.0]), mask, 2)
     array([1, 0, 1, 0, 1], dtype=uint8)

@@ -1,0 +1,27 @@
+"""How every program of this project ends."""
+
+import sys
+from collections.abc import Callable
+
+from lth_tf.errors import RunError, UsageError
+
+
+def guarded(work: Callable[[], None]) -> int:
+    """Does the work of a program and prints its errors as one line on stderr.
+
+    Returns:
+        The exit code: 0 for success, 2 for a mistake in what was asked for, 1
+        for a failure while running, 130 for an interruption.
+    """
+    try:
+        work()
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
+    return 0
