@@ -8,23 +8,32 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from lth_tf import flags, program, quiet
 from lth_tf.config import ExperimentConfig, RunOptions, run_name
 from lth_tf.errors import RunError
 from lth_tf.records import RunDir
 
+if TYPE_CHECKING:
+    from lth_tf.datasets import Data
 
-def main(name: str, defaults: ExperimentConfig, doc: str) -> NoReturn:
+
+def main(
+    name: str,
+    defaults: ExperimentConfig,
+    doc: str,
+    presets: dict[str, dict[str, Any]] | None = None,
+) -> NoReturn:
     """Runs an experiment as a program and exits.
 
     Args:
         name: the experiment's folder under `--runs_dir`.
         defaults: the experiment's own values.
         doc: what `--help` says of it.
+        presets: what `--preset` offers: name -> values in place of the defaults.
     """
-    sys.exit(program.guarded(lambda: _run(name, defaults, doc)))
+    sys.exit(program.guarded(lambda: _run(name, defaults, doc, presets)))
 
 
 def run_path(
@@ -35,14 +44,22 @@ def run_path(
     return folder / f"seed_{config.seed}"
 
 
-def _run(name: str, defaults: ExperimentConfig, doc: str) -> None:
-    parsed = flags.parse(sys.argv, doc, defaults, RunOptions())
+def _run(
+    name: str,
+    defaults: ExperimentConfig,
+    doc: str,
+    presets: dict[str, dict[str, Any]] | None,
+) -> None:
+    parsed = flags.parse(sys.argv, doc, defaults, RunOptions(), presets=presets)
     if parsed is None:
         return
     config, options = parsed
     seeds = range(config.seed, config.seed + config.trials)
     trials = [dataclasses.replace(config, seed=seed, trials=1) for seed in seeds]
     paths = [run_path(name, trial, defaults, options) for trial in trials]
+    if options.dry_run:
+        _print_plan(trials, paths, options)
+        return
     if len(trials) > 1 and options.jobs > 1:
         _run_side_by_side(trials, paths, options)
     else:
@@ -57,21 +74,14 @@ def _run_trial(config: ExperimentConfig, run_dir: RunDir, options: RunOptions) -
         run_dir.delete()
     quiet.import_tensorflow()
     from experiments import display
-    from lth_tf import datasets, lottery, networks
+    from experiments.results import outcome
+    from lth_tf import lottery
 
-    image_shape = networks.image_shape(config.network)
-    data = datasets.load(
-        config.dataset,
-        image_shape=image_shape,
-        validation_size=config.validation_size,
-        seed=config.seed,
-        data_dir=options.data_dir,
-        cache_dir=pathlib.Path(options.runs_dir) / ".cache",
-    )
+    data = _load_data(config, options)
     about = _about(data)
     with run_dir.writing(config, about):
         print(_header(config, data, about["device"], run_dir), flush=True)
-        view = display.Display(config.iterations, config.levels)
+        view = display.Display(config)
         with contextlib.closing(view):
             lottery.find_tickets(
                 config,
@@ -79,10 +89,58 @@ def _run_trial(config: ExperimentConfig, run_dir: RunDir, options: RunOptions) -
                 run_dir,
                 jit=options.jit,
                 checkpoint_seconds=options.checkpoint_seconds,
-                watcher=view,
+                watchers=[view, *_event_writers(run_dir, options)],
             )
-        print(f"\n{display.outcome(run_dir)}")
+        print(f"\n{outcome(run_dir)}")
         print(f"Figures:   python -m experiments.report {run_dir.path}")
+
+
+def _load_data(config: ExperimentConfig, options: RunOptions) -> "Data":
+    from lth_tf import datasets, networks
+
+    return datasets.load(
+        config.dataset,
+        image_shape=networks.image_shape(config.network),
+        validation_size=config.validation_size,
+        seed=config.seed,
+        data_dir=options.data_dir,
+        cache_dir=pathlib.Path(options.runs_dir) / ".cache",
+    )
+
+
+def _event_writers(run_dir: RunDir, options: RunOptions) -> list:
+    if not options.tensorboard:
+        return []
+    from experiments.tensorboard import EventWriter
+
+    return [EventWriter(run_dir.path / "tensorboard")]
+
+
+def _print_plan(
+    trials: list[ExperimentConfig], paths: list[pathlib.Path], options: RunOptions
+) -> None:
+    """Prints what the trials would do and how much they would write."""
+    quiet.import_tensorflow()
+    from lth_tf import masks, networks, pruning, tickets
+    from lth_tf.layers import get_masks, get_weights
+
+    config = trials[0]
+    data = _load_data(config, options)
+    model = tickets.new_model(config, data, "init")
+    dense = get_masks(model)
+    sizes = {path: mask.size for path, mask in dense.items()}
+    remaining = pruning.plan(sizes, networks.groups(model), config)
+    for level, left in enumerate(remaining):
+        print(f"level {level:>3}{100 * left / remaining[0]:9.2f} % remaining{left:13,} weights")
+    stages = len(remaining) * (1 + config.reinits + config.random_masks)
+    weights = sum(value.nbytes for value in get_weights(model).values())
+    written = stages * (weights + masks.total(dense) // 8) + weights
+    print(
+        f"\n{len(trials)} trial{'s' if len(trials) > 1 else ''} of {stages} trainings of "
+        f"{config.iterations:,} iterations: {len(trials) * stages * config.iterations:,} in all; "
+        f"{len(trials) * written / 1e6:,.0f} MB on disk.\n"
+        f"Results would be in {paths[0]}. Nothing was trained."
+    )
 
 
 def _run_side_by_side(
@@ -124,7 +182,7 @@ def _run_child(config: ExperimentConfig, cores: set[int]) -> int:
     return child.returncode
 
 
-def _header(config: ExperimentConfig, data, device: str, run_dir: RunDir) -> str:
+def _header(config: ExperimentConfig, data: "Data", device: str, run_dir: RunDir) -> str:
     from experiments import display
 
     return (
@@ -136,7 +194,7 @@ def _header(config: ExperimentConfig, data, device: str, run_dir: RunDir) -> str
     )
 
 
-def _about(data) -> dict:
+def _about(data: "Data") -> dict[str, Any]:
     """Returns what config.json says beside the config: what the trial runs on."""
     import importlib.metadata
 

@@ -1,63 +1,51 @@
 """What a person sees while an experiment runs."""
 
 import sys
+import time
 from typing import Any
 
 from tqdm import tqdm
 
+from lth_tf.config import ExperimentConfig
 from lth_tf.lottery import Watcher
-from lth_tf.records import RunDir, Stage
+from lth_tf.records import Stage
 from lth_tf.training import Evaluation
-from lth_tf.winning import smallest_winning
 
-COLUMNS = "level   % remaining   early stop   accuracy there   final accuracy   seconds"
+COLUMNS = "level  control    % remaining   early stop   accuracy there   final accuracy   seconds"
+_ESTIMATE_AFTER = 100  # iterations
 
 
 def row(summary: dict[str, Any]) -> str:
     """Returns a stage's line of the table."""
-    name = summary["control"] or summary["level"]
+    density, seconds = 100 * summary["density"], summary["seconds"]
+    early, final = summary["early_stop_test_accuracy"], summary["final_test_accuracy"]
     return (
-        f"{name:>5}{100 * summary['density']:14.2f}{summary['early_stop_iteration']:13,}"
-        f"{100 * summary['early_stop_test_accuracy']:15.2f} %"
-        f"{100 * summary['final_test_accuracy']:15.2f} %{summary['seconds']:10.1f}"
-    )
-
-
-def outcome(run_dir: RunDir) -> str:
-    """Returns the smallest winning ticket of a run and the command that exports it."""
-    summaries = [run_dir.summary(stage) for stage in run_dir.finished() if not stage.control]
-    best = smallest_winning(summaries)
-    dense = summaries[0]
-    if best is None:
-        return (
-            "No winning ticket: no level reaches the dense network's "
-            f"{100 * dense['early_stop_test_accuracy']:.2f} % by its early stop at iteration "
-            f"{dense['early_stop_iteration']:,}."
-        )
-    return (
-        f"Smallest winning ticket: level {best['level']}, {100 * best['density']:.2f} % of the "
-        f"weights. {100 * best['early_stop_test_accuracy']:.2f} % at iteration "
-        f"{best['early_stop_iteration']:,}; the dense network has "
-        f"{100 * dense['early_stop_test_accuracy']:.2f} % at {dense['early_stop_iteration']:,}.\n"
-        f"Export it: python -m export --run={run_dir.path} --level={best['level']}"
+        f"{summary['level']:>5}  {summary['control']:<9}{density:13.2f}"
+        f"{summary['early_stop_iteration']:13,}{100 * early:15.2f} %{100 * final:15.2f} %"
+        f"{seconds:10.1f}"
     )
 
 
 class Display(Watcher):
-    """Prints a row a level on stdout, and a progress bar on stderr if it is a terminal.
+    """Prints a row a stage on stdout, and a progress bar on stderr if it is a terminal.
+
+    Once the first iterations have shown the speed of the machine, it says how
+    long the whole trial will take.
 
     Args:
-        iterations: iterations of a level.
-        levels: the last level.
+        config: gives the iterations of a stage and the number of stages.
     """
 
-    def __init__(self, iterations: int, levels: int):
-        self._iterations = iterations
-        self._levels = levels
+    def __init__(self, config: ExperimentConfig):
+        self._levels = config.levels
+        self._iterations = config.iterations
+        self._stages_left = (config.levels + 1) * (1 + config.reinits + config.random_masks)
         self._bar = None
+        self._measured_from: tuple[float, int] | None = None
+        self._estimated = False
 
     def stage_started(self, stage: Stage, density: float, iteration: int) -> None:
-        """Opens the level's progress bar."""
+        """Opens the stage's progress bar."""
         name = f"level {stage.level}/{self._levels} {stage.control}".strip()
         self._bar = tqdm(
             desc=f"{name} ({100 * density:.1f} %)",
@@ -69,6 +57,7 @@ class Display(Watcher):
             dynamic_ncols=True,
             file=sys.stderr,
         )
+        self._measured_from = None
 
     def evaluated(self, stage: Stage, evaluation: Evaluation) -> None:
         """Moves the bar to the evaluation's iteration."""
@@ -78,15 +67,52 @@ class Display(Watcher):
             refresh=False,
         )
         self._bar.update(evaluation.iteration - self._bar.n)
+        self._estimate(evaluation.iteration)
 
     def stage_finished(self, stage: Stage, summary: dict[str, Any]) -> None:
-        """Closes the bar and prints the level's row."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        """Closes the bar and prints the stage's row."""
+        self.close()
+        self._stages_left -= 1
         print(row(summary), flush=True)
 
     def close(self) -> None:
-        """Closes the bar of a level that did not end."""
+        """Closes the bar of a stage that did not end."""
         if self._bar is not None:
             self._bar.close()
+            self._bar = None
+
+    def _estimate(self, iteration: int) -> None:
+        if self._estimated:
+            return
+        now = time.monotonic()
+        if self._measured_from is None:
+            # The first evaluation waited for the compiler.
+            self._measured_from = (now, iteration)
+            return
+        since, first = self._measured_from
+        if iteration - first < min(_ESTIMATE_AFTER, self._iterations - first):
+            return
+        self._estimated = True
+        rate = (iteration - first) / (now - since)
+        left = self._stages_left * self._iterations - iteration
+        tqdm.write(
+            f"About {duration(left / rate)} for {self._stages_left} trainings at "
+            f"{rate:,.3g} iterations/s, evaluation included.",
+            file=sys.stderr,
+        )
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in words.
+
+    Example:
+    >>> duration(42), duration(1500), duration(40_000), duration(400_000)
+    ('42 s', '25 min', '11.1 hours', '4.6 days')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172_800:
+        return f"{seconds / 3600:.1f} hours"
+    return f"{seconds / 86_400:.1f} days"

@@ -109,8 +109,32 @@ class ExperimentConfig(Options):
         0.9, "Momentum; only for --optimizer=momentum.", minimum=0.0, below=1.0
     )
 
+    weight_decay: float = option(
+        0.0, "L2 penalty: this times a kernel's weights is added to its gradient.", minimum=0.0
+    )
+    lr_drops: tuple[int, ...] = option(
+        (), "Iterations, with commas between, at which the learning rate is divided by 10."
+    )
+    warmup_iterations: int = option(
+        0, "Iterations over which the learning rate rises from 0 in a line.", minimum=0
+    )
+    dropout_rate: float = option(
+        0.0, "Dropout before each fully-connected layer.", minimum=0.0, below=1.0
+    )
+    augment: bool = option(False, "Flip at random, pad by 4 pixels and crop at random.")
+
     levels: int = option(
         20, "Train-prune rounds after the dense network.", minimum=0, maximum=100, extent=True
+    )
+    strategy: str = option(
+        "iterative",
+        "Prune the level before, or the dense network to each level's size in one shot.",
+        choices=("iterative", "oneshot"),
+    )
+    start: str = option(
+        "rewind",
+        "Start a level from the origin's weights, or continue from the trained ones.",
+        choices=("rewind", "continue"),
     )
     method: str = option("magnitude", "Pruning criterion, by its name in lth_tf/pruning.")
     scope: str = option(
@@ -132,6 +156,24 @@ class ExperimentConfig(Options):
     )
     rewind_iteration: int = option(
         0, "Iteration whose weights every level starts from; 0 is initialization.", minimum=0
+    )
+
+    reinits: int = option(
+        0,
+        "Controls at every level with the ticket's mask and a new initialization.",
+        minimum=0,
+        extent=True,
+    )
+    random_masks: int = option(
+        0,
+        "Controls at every level with a random mask of the same sizes.",
+        minimum=0,
+        extent=True,
+    )
+    random_mask_weights: str = option(
+        "new",
+        "What a random mask starts from: a new initialization or the origin.",
+        choices=("new", "origin"),
     )
 
     eval_interval: int = option(
@@ -187,6 +229,8 @@ class RunOptions(Options):
         60.0, "Seconds between checkpoints inside a level.", minimum=0.0
     )
     overwrite: bool = option(False, "Delete earlier results of the same run first.")
+    dry_run: bool = option(False, "Print the plan and train nothing.")
+    tensorboard: bool = option(False, "Also write TensorBoard event files into the run directory.")
 
 
 def run_name(config: ExperimentConfig, defaults: ExperimentConfig) -> str:

@@ -3,7 +3,8 @@
 import dataclasses
 import difflib
 import re
-from typing import TypeVar
+import typing
+from typing import Any, TypeVar
 
 from absl import flags
 
@@ -13,16 +14,26 @@ from lth_tf.errors import UsageError
 _Options = TypeVar("_Options", bound=Options)
 
 
-def parse(argv: list[str], doc: str, *defaults: _Options) -> list[_Options] | None:
+def parse(
+    argv: list[str],
+    doc: str,
+    *defaults: _Options,
+    presets: dict[str, dict[str, Any]] | None = None,
+    positional: str = "",
+) -> list[Any] | None:
     """Returns the option objects that a command line asks for.
 
     Args:
         argv: the program's name and its arguments.
         doc: what the program does, for `--help`.
         *defaults: option objects; each field becomes a flag.
+        presets: name -> field values that `--preset=name` puts in place of the
+            defaults.
+        positional: what the arguments that are no flags are; "" if there are none.
 
     Returns:
-        One object for each of `defaults`, or None if the help was asked for and
+        One object for each of `defaults`, with `positional` the list of those
+        arguments after them, or None if the help was asked for and
         printed.
 
     Raises:
@@ -32,6 +43,9 @@ def parse(argv: list[str], doc: str, *defaults: _Options) -> list[_Options] | No
     for options in defaults:
         for field in dataclasses.fields(options):
             _define(field, getattr(options, field.name), values)
+    if presets:
+        text = "Values that differ from the defaults together; other flags go before them."
+        flags.DEFINE_enum("preset", None, list(presets), text, flag_values=values)
     flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
     try:
         rest = values(argv)[1:]
@@ -41,18 +55,21 @@ def parse(argv: list[str], doc: str, *defaults: _Options) -> list[_Options] | No
         raise UsageError(f"Expected a known flag. Received: --{error.flagname}. {hint}") from error
     except flags.Error as error:
         raise UsageError(re.sub(r"\s+", " ", str(error))) from error
-    if rest:
+    if rest and not positional:
         raise UsageError(f"Expected flags (--name=value). Received: {rest[0]!r}.")
     if values["help"].value:
-        print(doc.strip(), "\n\nFlags:\n", _help(defaults), sep="")
+        print(doc.strip(), "\n\nFlags:\n", _help(defaults, presets or {}), sep="")
         return None
-    return [
-        dataclasses.replace(
-            options,
-            **{f.name: _value(f, values[f.name].value) for f in dataclasses.fields(options)},
-        )
-        for options in defaults
-    ]
+    preset = presets[values["preset"].value] if presets and values["preset"].value else {}
+    chosen = [_chosen(options, values, preset) for options in defaults]
+    return [*chosen, rest] if positional else chosen
+
+
+def _chosen(options: _Options, values: flags.FlagValues, preset: dict[str, Any]) -> _Options:
+    fields = dataclasses.fields(options)
+    given = {f.name: _value(f, values[f.name].value) for f in fields if values[f.name].present}
+    names = {field.name for field in fields}
+    return dataclasses.replace(options, **{k: preset[k] for k in names & preset.keys()} | given)
 
 
 def _define(field: dataclasses.Field, default: object, values: flags.FlagValues) -> None:
@@ -70,17 +87,21 @@ def _define(field: dataclasses.Field, default: object, values: flags.FlagValues)
 def _value(field: dataclasses.Field, value: object) -> object:
     if value_type(field)[0] is not tuple:
         return value
+    kind = typing.get_args(field.type)[0]
     try:
-        return tuple(int(v) for v in value)
+        return tuple(kind(v) for v in value)
     except ValueError:
         raise UsageError(
-            f"Expected {field.name} to be whole numbers with commas between. "
+            f"Expected {field.name} to be numbers with commas between. "
             f"Received: {field.name}={','.join(value)!r}."
         ) from None
 
 
-def _help(defaults: tuple[Options, ...]) -> str:
+def _help(defaults: tuple[Options, ...], presets: dict[str, dict[str, Any]]) -> str:
     lines = []
+    for name, preset in presets.items():
+        lines.append(f"  --preset={name}")
+        lines.append("      " + ", ".join(f"{field}={value}" for field, value in preset.items()))
     for options in defaults:
         for field in dataclasses.fields(options):
             value = getattr(options, field.name)

@@ -1,6 +1,7 @@
 """The procedure: train, prune, rewind, again (paper, section 2)."""
 
 import time
+from collections.abc import Sequence
 
 import keras
 
@@ -33,7 +34,7 @@ def find_tickets(
     *,
     jit: str = "auto",
     checkpoint_seconds: float = 60.0,
-    watcher: Watcher | None = None,
+    watchers: Sequence[Watcher] = (),
 ) -> None:
     """Runs one trial of an experiment; goes on where an earlier call stopped.
 
@@ -46,34 +47,38 @@ def find_tickets(
         run_dir: where the results go.
         jit: see `Trainer`.
         checkpoint_seconds: time between checkpoints inside a level.
-        watcher: is told what happens.
+        watchers: are told what happens.
 
     Raises:
         UsageError: if the network or method is unknown, pruning would empty a
             layer, or a file of the run directory is damaged.
         RunError: if a loss is not finite or a file cannot be written.
     """
-    watcher = watcher or Watcher()
     model = tickets.new_model(config, data, "init")
     groups = networks.groups(model)
-    masks = get_masks(model)
-    pruning.plan({path: mask.size for path, mask in masks.items()}, groups, config)
+    dense = get_masks(model)
+    pruning.plan({path: mask.size for path, mask in dense.items()}, groups, config)
     trainer = Trainer(model, data, config, jit)
     if not run_dir.has_origin():
         run_dir.save_origin(tickets.origin(model, trainer, config))
     origin = run_dir.origin()
     for level in range(config.levels + 1):
-        stage = Stage(level)
-        if run_dir.has(stage):
-            masks = run_dir.mask(stage)
-            watcher.stage_finished(stage, run_dir.summary(stage))
-            continue
+        masks, start = dense, origin
         if level:
-            trained = run_dir.trained(Stage(level - 1))
-            masks = pruning.prune(masks, trained, origin, groups, config, level)
-        tickets.rewind(model, masks, origin)
-        _train(stage, model, trainer, run_dir, config, checkpoint_seconds, watcher)
-        watcher.stage_finished(stage, run_dir.summary(stage))
+            source = Stage(0 if config.strategy == "oneshot" else level - 1)
+            trained = run_dir.trained(source)
+            start = trained if config.start == "continue" else origin
+            if run_dir.has(Stage(level)):
+                masks = run_dir.mask(Stage(level))
+            else:
+                masks = pruning.prune(run_dir.mask(source), trained, origin, groups, config, level)
+        for ticket in tickets.at_level(level, masks, start, config, data):
+            stage = Stage(level, ticket.control)
+            if not run_dir.has(stage):
+                tickets.rewind(model, ticket.masks, ticket.weights)
+                _train(stage, model, trainer, run_dir, config, checkpoint_seconds, watchers)
+            for watcher in watchers:
+                watcher.stage_finished(stage, run_dir.summary(stage))
 
 
 def _train(
@@ -83,16 +88,18 @@ def _train(
     run_dir: RunDir,
     config: ExperimentConfig,
     checkpoint_seconds: float,
-    watcher: Watcher,
+    watchers: Sequence[Watcher],
 ) -> None:
     """Trains a stage from the weights the model has, or from its checkpoint."""
     masks = get_masks(model)
     start = _resume(stage, trainer, run_dir, config)
-    watcher.stage_started(stage, mask_counts.density(masks), start)
+    for watcher in watchers:
+        watcher.stage_started(stage, mask_counts.density(masks), start)
     saved = time.monotonic()
     for evaluation in trainer.evaluations():
         run_dir.append_metrics(stage, evaluation.to_json())
-        watcher.evaluated(stage, evaluation)
+        for watcher in watchers:
+            watcher.evaluated(stage, evaluation)
         if time.monotonic() - saved >= checkpoint_seconds:
             run_dir.save_progress(stage, trainer.state())
             saved = time.monotonic()

@@ -1,5 +1,8 @@
 """Where a level starts: which weights the surviving connections are put back to."""
 
+import dataclasses
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 
@@ -8,7 +11,7 @@ from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
 from lth_tf.layers import get_weights, set_masks, set_weights
 from lth_tf.masks import Masks
-from lth_tf.seeding import stream_seed
+from lth_tf.seeding import generator, stream_seed
 from lth_tf.training import Trainer
 
 Weights = dict[str, np.ndarray]
@@ -26,7 +29,9 @@ def new_model(config: ExperimentConfig, data: Data, *stream: str | int) -> keras
         UsageError: if there is no such network.
     """
     seed = stream_seed(config.seed, *stream)
-    return networks.build(config.network, data.image_shape, data.classes, seed)
+    return networks.build(
+        config.network, data.image_shape, data.classes, seed, dropout_rate=config.dropout_rate
+    )
 
 
 def origin(model: keras.Model, trainer: Trainer, config: ExperimentConfig) -> Weights:
@@ -44,6 +49,62 @@ def origin(model: keras.Model, trainer: Trainer, config: ExperimentConfig) -> We
         for _ in trainer.evaluations(until=config.rewind_iteration):
             pass
     return get_weights(model)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ticket:
+    """What a training starts from.
+
+    Attributes:
+        control: "" for the ticket itself, else the control's name.
+        masks: weight path -> uint8 array.
+        weights: path -> array of every weight, pruned ones included.
+    """
+
+    control: str
+    masks: Masks
+    weights: Weights
+
+
+def at_level(
+    level: int, masks: Masks, start: Weights, config: ExperimentConfig, data: Data
+) -> Iterator[Ticket]:
+    """Yields a level's ticket and then its controls.
+
+    Args:
+        level: names the random streams of the controls.
+        masks: the level's masks.
+        start: the weights its ticket starts from.
+        config: number of controls of each kind, network and seed.
+        data: gives the shape of an image and the number of classes.
+
+    Source:
+        Frankle & Carbin 2019, arXiv:1803.03635: section 2 (random
+        reinitialization), Figure 1 and appendix E (random masks).
+    """
+    yield Ticket("", masks, start)
+    for k in range(config.reinits):
+        control = f"reinit_{k}"
+        yield Ticket(control, masks, _new_weights(config, data, control, level))
+    for k in range(config.random_masks):
+        control = f"random_{k}"
+        weights = start
+        if config.random_mask_weights == "new":
+            weights = _new_weights(config, data, control, level)
+        shuffle = generator(config.seed, control, level, "mask")
+        yield Ticket(control, shuffled(masks, shuffle), weights)
+
+
+def shuffled(masks: Masks, generator: np.random.Generator) -> Masks:
+    """Returns random masks that keep as many weights of each layer as `masks`."""
+    return {
+        path: generator.permutation(mask.ravel()).reshape(mask.shape)
+        for path, mask in masks.items()
+    }
+
+
+def _new_weights(config: ExperimentConfig, data: Data, control: str, level: int) -> Weights:
+    return get_weights(new_model(config, data, control, level, "init"))
 
 
 def rewind(model: keras.Model, masks: Masks, weights: Weights) -> None:

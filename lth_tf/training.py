@@ -17,9 +17,10 @@ from keras.ops import convert_to_numpy as to_numpy
 
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data, Split
-from lth_tf.datasets.preprocessing import normalize
+from lth_tf.datasets.preprocessing import augment, normalize
 from lth_tf.errors import RunError
 from lth_tf.layers import pruned_are_zero, weight_variables, zero_pruned
+from lth_tf.schedules import learning_rate
 from lth_tf.seeding import BatchOrder, stream_seed
 
 # Large enough to keep a core busy, small enough for activations of convolutions.
@@ -320,11 +321,21 @@ class Trainer:
         """Makes one optimizer update and returns the loss before it."""
         for number, state in enumerate(self._random_states):
             seed = stream_seed(self._config.seed, "dropout", number)
-            state.assign(tf.cast(tf.stack([tf.constant(seed), iteration * 1024]), state.dtype))
+            # A layer may draw more than once an iteration.
+            state.assign(tf.cast(tf.stack([seed, iteration * 1024]), state.dtype))
+        if self._config.augment:
+            seed = stream_seed(self._config.seed, "augment")
+            images = augment(images, tf.stack([seed, iteration * 2]))
         with tf.GradientTape() as tape:
             loss = self._loss(labels, self._model(normalize(images), training=True))
         variables = self._model.trainable_variables
-        self._optimizer.apply(tape.gradient(loss, variables), variables)
+        gradients = tape.gradient(loss, variables)
+        if self._config.weight_decay:
+            gradients = [
+                g + self._config.weight_decay * v.value if len(v.shape) > 1 else g
+                for g, v in zip(gradients, variables, strict=True)
+            ]
+        self._optimizer.apply(gradients, variables)
         return loss
 
     @pruned_are_zero()
@@ -362,9 +373,9 @@ class Trainer:
 def make_optimizer(config: ExperimentConfig) -> keras.optimizers.Optimizer:
     """Returns the optimizer that a config asks for."""
     if config.optimizer == "adam":
-        return keras.optimizers.Adam(config.learning_rate)
+        return keras.optimizers.Adam(learning_rate(config))
     momentum = config.momentum if config.optimizer == "momentum" else 0.0
-    return keras.optimizers.SGD(config.learning_rate, momentum=momentum)
+    return keras.optimizers.SGD(learning_rate(config), momentum=momentum)
 
 
 def uses_jit(model: keras.Model, jit: str) -> bool:

@@ -1,18 +1,21 @@
 """The networks of the paper, each a plain Keras model in a file of its own.
 
 A network is a function `(input_shape, classes) -> keras.Model` that returns
-logits. It gives every layer a name, because the names decide what is pruned:
+logits; one with dropout takes `dropout_rate` as well. It gives every layer a name,
+because the names decide what is pruned:
 
 * the layer "output" is the group output,
 * layers whose name contains "shortcut" are never pruned,
 * other convolutions are the group conv, and what is left is the group fc.
 """
 
+import inspect
 from collections.abc import Callable
 
 import keras
 import numpy as np
 
+from lth_tf.errors import UsageError
 from lth_tf.layers import get_masks, mask_model
 from lth_tf.registry import Registry
 
@@ -46,7 +49,9 @@ def image_shape(name: str) -> tuple[int, int, int]:
     return NETWORKS.get(name).image_shape
 
 
-def build(name: str, input_shape: tuple[int, ...], classes: int, seed: int) -> keras.Model:
+def build(
+    name: str, input_shape: tuple[int, ...], classes: int, seed: int, dropout_rate: float = 0.0
+) -> keras.Model:
     """Returns a masked network at its random initialization.
 
     Sets the random seeds of Python, numpy and TensorFlow.
@@ -56,12 +61,23 @@ def build(name: str, input_shape: tuple[int, ...], classes: int, seed: int) -> k
         input_shape: height, width and channels of an image.
         classes: number of classes.
         seed: seed of the initialization; the same seed gives the same weights.
+        dropout_rate: given to networks that take one.
 
     Raises:
-        UsageError: if there is no such network.
+        UsageError: if there is no such network, or it has no dropout and the
+            rate is not 0.
     """
+    network = NETWORKS.get(name)
+    options = {}
+    if "dropout_rate" in inspect.signature(network).parameters:
+        options["dropout_rate"] = dropout_rate
+    elif dropout_rate:
+        raise UsageError(
+            f"Expected dropout_rate=0: the network {name!r} has no dropout. "
+            f"Received: dropout_rate={dropout_rate}."
+        )
     keras.utils.set_random_seed(seed)
-    return mask_model(NETWORKS.get(name)(input_shape, classes))
+    return mask_model(network(input_shape, classes, **options))
 
 
 def groups(model: keras.Model) -> dict[str, str]:

@@ -26,10 +26,11 @@ def prune(
     config: ExperimentConfig,
     level: int,
 ) -> Masks:
-    """Returns the masks of a level, a subset of the masks of the level before.
+    """Returns the masks of a level.
 
     Args:
-        masks: the masks the weights were trained under.
+        masks: the masks the weights were trained under: those of the level
+            before, or of the dense network with the strategy oneshot.
         trained: weight path -> float array at the end of that training.
         origin: weight path -> float array that training started from.
         groups: weight path -> conv, fc, output or unpruned.
@@ -41,7 +42,8 @@ def prune(
             unknown.
     """
     criterion = CRITERIA.get(config.method)
-    rates = layer_rates(groups, config)
+    rounds = level if config.strategy == "oneshot" else 1
+    rates = layer_rates(groups, config, rounds)
     scores = {
         path: criterion(trained[path], origin[path], generator(config.seed, "prune", level, path))
         for path in masks
@@ -55,10 +57,12 @@ def prune(
     return {path: pruned.get(path, mask) for path, mask in masks.items()}
 
 
-def layer_rates(groups: dict[str, str], config: ExperimentConfig) -> dict[str, float]:
-    """Returns weight path -> fraction of its remaining weights pruned a level."""
+def layer_rates(
+    groups: dict[str, str], config: ExperimentConfig, rounds: int = 1
+) -> dict[str, float]:
+    """Returns weight path -> fraction of its remaining weights that `rounds` levels prune."""
     by_group = {**config.prune_rates(), "unpruned": 0.0}
-    return {path: by_group[group] for path, group in groups.items()}
+    return {path: 1 - (1 - by_group[group]) ** rounds for path, group in groups.items()}
 
 
 def plan(sizes: dict[str, int], groups: dict[str, str], config: ExperimentConfig) -> list[int]:
@@ -72,21 +76,33 @@ def plan(sizes: dict[str, int], groups: dict[str, str], config: ExperimentConfig
     Raises:
         UsageError: if a layer would lose its last weight.
     """
+    totals = []
+    sizes_now = _pools(sizes, groups, config)
+    for level in range(config.levels + 1):
+        if level and config.strategy == "oneshot":
+            sizes_now = _pools(sizes, groups, config)
+        rounds = level if config.strategy == "oneshot" else min(level, 1)
+        for name, (size, rate) in sizes_now.items():
+            left = size - select.count(size, 1 - (1 - rate) ** rounds)
+            if left == 0:
+                raise UsageError(_emptied(name, level))
+            sizes_now[name] = (left, rate)
+        totals.append(sum(size for size, _ in sizes_now.values()))
+    return totals
+
+
+def _pools(
+    sizes: dict[str, int], groups: dict[str, str], config: ExperimentConfig
+) -> dict[str, tuple[int, float]]:
+    """Returns what is ranked together: name -> number of weights and prune rate."""
     rates = layer_rates(groups, config)
     if config.scope == "layerwise":
-        pools = {path: (size, rates[path]) for path, size in sizes.items()}
-    else:
-        pools = {}
-        for path, size in sizes.items():
-            pools[str(rates[path])] = (pools.get(str(rates[path]), (0,))[0] + size, rates[path])
-    totals = [sum(size for size, _ in pools.values())]
-    for level in range(1, config.levels + 1):
-        pools = {name: (n - select.count(n, rate), rate) for name, (n, rate) in pools.items()}
-        for name, (size, _) in pools.items():
-            if size == 0:
-                raise UsageError(_emptied(name, level))
-        totals.append(sum(size for size, _ in pools.values()))
-    return totals
+        return {path: (size, rates[path]) for path, size in sizes.items()}
+    pools: dict[str, tuple[int, float]] = {}
+    for path, size in sizes.items():
+        name = f"layers of prune rate {rates[path]:g}"
+        pools[name] = (pools.get(name, (0, 0.0))[0] + size, rates[path])
+    return pools
 
 
 def _emptied(path: str, level: int) -> str:

@@ -15,45 +15,51 @@ def count(remaining: int, rate: float) -> int:
     return round(rate * remaining)
 
 
-def lowest(scores: np.ndarray, mask: np.ndarray, number: int) -> np.ndarray:
-    """Returns the mask without its `number` lowest-scored weights.
+def lowest(scores: dict[str, np.ndarray], masks: Masks, number: int) -> Masks:
+    """Returns the masks without their `number` lowest-scored weights.
 
-    Equal scores are pruned in the order of their index.
+    All layers are ranked together. Equal scores are pruned in the order of their
+    layer and index.
 
     Args:
-        scores: float array, any shape; higher is kept longer.
-        mask: uint8 array, same shape; 1 keeps. Not changed.
+        scores: weight path -> float array; higher is kept longer.
+        masks: weight path -> uint8 array, same keys and shapes; 1 keeps. Not changed.
         number: how many to prune, at most as many as remain.
 
     Returns:
-        uint8 array, same shape.
+        New masks.
 
     Raises:
         ValueError: if fewer than `number` weights remain, or a remaining weight's
             score is NaN.
 
     Example:
-    >>> mask = np.ones(5, np.uint8)
-    >>> lowest(np.array([3.0, 1.0, 2.0, 1.0, 1.0]), mask, 2)
+    >>> masks = {"w": np.ones(5, np.uint8)}
+    >>> lowest({"w": np.array([3.0, 1.0, 2.0, 1.0, 1.0])}, masks, 2)["w"]
     array([1, 0, 1, 0, 1], dtype=uint8)
     """
-    kept = np.flatnonzero(mask)
-    if number > kept.size:
+    if number == 0:
+        return {path: mask.copy() for path, mask in masks.items()}
+    values = np.concatenate([scores[path][mask != 0] for path, mask in masks.items()])
+    if number > values.size:
         raise ValueError(
-            f"Expected at most {kept.size} weights to prune, as many as remain. "
+            f"Expected at most {values.size} weights to prune, as many as remain. "
             f"Received: number={number}."
         )
-    values = scores.ravel()[kept]
-    if np.isnan(values).any():
+    # In place: for 20 million weights every copy counts. NaN sorts last.
+    values.partition((number - 1, values.size - 1))
+    if np.isnan(values[-1]):
         raise ValueError("Expected a score for every remaining weight. Received: NaN.")
-    result = mask.copy()
-    if number:
-        limit = np.partition(values, number - 1)[number - 1]
-        below = values < limit
-        equal = np.flatnonzero(values == limit)[: number - np.count_nonzero(below)]
-        flat = result.reshape(-1)
-        flat[kept[below]] = 0
-        flat[kept[equal]] = 0
+    limit = values[number - 1]
+    ties = number - np.count_nonzero(values[:number] < limit)
+    del values
+    result = {}
+    for path, mask in masks.items():
+        kept = (mask != 0) & (scores[path] >= limit)
+        equal = np.flatnonzero(kept & (scores[path] == limit))[:ties]
+        ties -= equal.size
+        kept.reshape(-1)[equal] = False
+        result[path] = kept.view(np.uint8)
     return result
 
 
@@ -68,10 +74,11 @@ def layerwise(scores: dict[str, np.ndarray], masks: Masks, rates: dict[str, floa
     Returns:
         New masks.
     """
-    return {
-        path: lowest(scores[path], mask, count(np.count_nonzero(mask), rates[path]))
-        for path, mask in masks.items()
-    }
+    result = {}
+    for path, mask in masks.items():
+        number = count(np.count_nonzero(mask), rates[path])
+        result |= lowest(scores, {path: mask}, number)
+    return result
 
 
 def across_layers(scores: dict[str, np.ndarray], masks: Masks, rates: dict[str, float]) -> Masks:
@@ -79,13 +86,9 @@ def across_layers(scores: dict[str, np.ndarray], masks: Masks, rates: dict[str, 
 
     Args and result are those of `layerwise`.
     """
-    result: Masks = {}
+    result = {}
     for rate in sorted({rates[path] for path in masks}):
-        paths = [path for path in masks if rates[path] == rate]
-        pooled_scores = np.concatenate([scores[path].ravel() for path in paths])
-        pooled = np.concatenate([masks[path].ravel() for path in paths])
-        pooled = lowest(pooled_scores, pooled, count(np.count_nonzero(pooled), rate))
-        ends = np.cumsum([masks[path].size for path in paths])
-        for path, part in zip(paths, np.split(pooled, ends[:-1]), strict=True):
-            result[path] = part.reshape(masks[path].shape)
+        pool = {path: mask for path, mask in masks.items() if rates[path] == rate}
+        remaining = sum(np.count_nonzero(mask) for mask in pool.values())
+        result |= lowest(scores, pool, count(remaining, rate))
     return {path: result[path] for path in masks}

@@ -1,0 +1,110 @@
+"""Draws the paper's figures from run directories.
+
+    python -m experiments.report runs/lenet/default
+    python -m experiments.report runs/conv2/default runs/conv2/strategy=oneshot --output_dir=figures
+
+Each argument is a run directory or a folder with run directories below it. Trials of
+one configuration become one curve: the mean, with a band from the worst to the best.
+Writes an HTML page that needs no network, a PNG file a figure and the numbers as CSV.
+"""
+
+import dataclasses
+import pathlib
+import sys
+
+from lth_tf import flags, program
+from lth_tf.config import Options, option
+from lth_tf.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportOptions(Options):
+    """What a report shows and where it goes."""
+
+    output_dir: str = option("", "Folder for the files. Default: report/ in the first folder.")
+    densities: tuple[float, ...] = option(
+        (100.0, 51.3, 21.1, 7.0, 3.6, 1.9),
+        "Percentages remaining, with commas between, whose accuracy curves to show.",
+    )
+    at_iterations: tuple[int, ...] = option(
+        (), "Iterations to show the accuracy at. Default: a third, two thirds, all of them."
+    )
+
+
+def main() -> None:
+    """Runs the program and exits."""
+    sys.exit(program.guarded(_run))
+
+
+def _run() -> None:
+    parsed = flags.parse(sys.argv, __doc__, ReportOptions(), positional="RUN_DIR")
+    if parsed is None:
+        return
+    options, folders = parsed
+    if not folders:
+        raise UsageError("Expected at least one RUN_DIR. Received: none. --help shows how.")
+    for file in report(folders, options):
+        print(file)
+
+
+def report(folders: list[str], options: ReportOptions | None = None) -> list[pathlib.Path]:
+    """Writes a report and returns the files, the page first.
+
+    Args:
+        folders: run directories, or folders with run directories below them.
+        options: what to show.
+
+    Raises:
+        UsageError: if a folder holds no finished run, or the output folder cannot
+            be written to.
+    """
+    from experiments import charts, page, results
+
+    options = options or ReportOptions()
+    runs = results.find_runs(folders)
+    levels, curves = results.level_rows(runs), results.curve_rows(runs)
+    last = max(row["iterations"] for row in levels)
+    iterations = options.at_iterations or (last // 3, 2 * last // 3, last)
+    figures = charts.figures(levels, curves, list(options.densities), list(iterations))
+    output = pathlib.Path(options.output_dir or pathlib.Path(folders[0]) / "report")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        files = [output / "report.html"]
+        files[0].write_text(page.render(_title(runs), _notes(runs), figures, levels))
+        for figure in figures:
+            files.append(output / f"{figure.name}.png")
+            figure.side_by_side().save(files[-1], ppi=144)
+        for name, rows in (("levels", levels), ("curves", curves)):
+            if rows:
+                files.append(output / f"{name}.csv")
+                results.write_csv(files[-1], rows)
+    except OSError as error:
+        raise UsageError(
+            f"Expected a folder that can be written to. Received: {output} ({error.strerror}). "
+            "Choose another --output_dir."
+        ) from error
+    return files
+
+
+def _title(runs: list) -> str:
+    names = sorted({f"{run.config.network} on {run.config.dataset}" for run in runs})
+    return "Lottery tickets: " + ", ".join(names)
+
+
+def _notes(runs: list) -> list[str]:
+    from experiments.results import outcome
+
+    notes = []
+    for run in runs:
+        about = run.directory.about()
+        versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+        label = f"{run.experiment}, {run.label}" if run.label else run.experiment
+        notes.append(
+            f"{label}, seed {run.config.seed} ({about['device']}; {versions}). "
+            + outcome(run.directory).partition("\n")[0]
+        )
+    return notes
+
+
+if __name__ == "__main__":
+    main()

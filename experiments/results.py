@@ -1,0 +1,198 @@
+"""The numbers of finished runs as rows, ready for tables and charts."""
+
+import csv
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+from lth_tf.config import ExperimentConfig
+from lth_tf.errors import UsageError
+from lth_tf.records import RunDir, Stage
+from lth_tf.winning import smallest_winning
+
+Row = dict[str, Any]
+
+_CONTROLS = {"reinit": "random reinit", "random": "random mask"}
+_STRATEGIES = {"iterative": "iterative", "oneshot": "one-shot"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One trial to report on.
+
+    Attributes:
+        directory: its run directory.
+        experiment: name of the experiment it belongs to.
+        config: its config.
+        label: what tells it from the other runs of the report, seeds aside.
+    """
+
+    directory: RunDir
+    experiment: str
+    config: ExperimentConfig
+    label: str
+
+    def series(self, control: str) -> str:
+        """Returns the name of the curve that a stage of this run belongs to."""
+        kind = _CONTROLS.get(control.rpartition("_")[0], "")
+        strategy = _STRATEGIES[self.config.strategy]
+        if self.config.start == "continue":
+            strategy += ", continued"
+        return ", ".join(part for part in (self.label, strategy, kind) if part)
+
+    def stages(self) -> list[Stage]:
+        """Returns the finished stages."""
+        return self.directory.finished()
+
+
+def find_runs(paths: Iterable[str | os.PathLike]) -> list[Run]:
+    """Returns the runs in or below the given folders.
+
+    Raises:
+        UsageError: if a folder holds no run with a finished level.
+    """
+    found: dict[pathlib.Path, RunDir] = {}
+    for path in map(pathlib.Path, paths):
+        configs = sorted(path.glob("config.json")) or sorted(path.glob("**/config.json"))
+        runs = [RunDir(file.parent) for file in configs]
+        runs = [run for run in runs if run.finished()]
+        if not runs:
+            raise UsageError(
+                f"Expected a run directory with a finished level. Received: {path}, "
+                f"{'where there is none' if path.exists() else 'which does not exist'}."
+            )
+        found |= {run.path.resolve(): run for run in runs}
+    configs = {run.path: run.config() for run in found.values()}
+    names = {run.path: run.path.resolve().parent.parent.name for run in found.values()}
+    differing = _differing(list(configs.values()))
+    several = len(set(names.values())) > 1
+    return [
+        Run(
+            directory=run,
+            experiment=names[run.path],
+            config=configs[run.path],
+            label=", ".join(
+                ([names[run.path]] if several else [])
+                + [f"{name} {getattr(configs[run.path], name)}" for name in differing]
+            ),
+        )
+        for run in found.values()
+    ]
+
+
+def level_rows(runs: list[Run]) -> list[Row]:
+    """Returns a row for every finished stage: densities in %, accuracies in %."""
+    rows = []
+    for run in runs:
+        for stage in run.stages():
+            summary = run.directory.summary(stage)
+            rows.append(
+                {
+                    "series": run.series(stage.control),
+                    "experiment": run.experiment,
+                    "seed": run.config.seed,
+                    "level": stage.level,
+                    "control": stage.control,
+                    "remaining": round(100 * summary["density"], 2),
+                    "weights": summary["remaining"],
+                    "early_stop_iteration": summary["early_stop_iteration"],
+                    "early_stop_accuracy": _percent(summary["early_stop_test_accuracy"]),
+                    "final_accuracy": _percent(summary["final_test_accuracy"]),
+                    "train_accuracy": _percent(summary["final_train_accuracy"]),
+                    "iterations": summary["iterations"],
+                    "seconds": summary["seconds"],
+                }
+            )
+    return rows
+
+
+def curve_rows(runs: list[Run]) -> list[Row]:
+    """Returns a row for every point of a test accuracy curve, accuracies in %."""
+    rows = []
+    for run in runs:
+        for stage in run.stages():
+            history = run.directory.history(stage)
+            remaining = round(100 * run.directory.summary(stage)["density"], 2)
+            for iteration, accuracy in zip(
+                history["iteration"], history["test_accuracy"], strict=True
+            ):
+                if accuracy == accuracy:
+                    rows.append(
+                        {
+                            "series": run.series(stage.control),
+                            "seed": run.config.seed,
+                            "level": stage.level,
+                            "control": stage.control,
+                            "remaining": remaining,
+                            "iteration": int(iteration),
+                            "test_accuracy": _percent(accuracy),
+                        }
+                    )
+    return rows
+
+
+def nearest_densities(rows: list[Row], wanted: Iterable[float]) -> list[float]:
+    """Returns the percentages among the rows that are nearest to the wanted ones.
+
+    Example:
+    >>> nearest_densities([{"remaining": 100.0}, {"remaining": 21.07}], (100, 21.1, 22))
+    [100.0, 21.07]
+    """
+    have = sorted({row["remaining"] for row in rows}, reverse=True)
+    chosen = {min(have, key=lambda value: abs(value - want)) for want in wanted} if have else set()
+    return sorted(chosen, reverse=True)
+
+
+def at_iterations(rows: list[Row], wanted: Iterable[int]) -> list[Row]:
+    """Returns the curve points nearest to the wanted iterations, one a stage and iteration."""
+    have = sorted({row["iteration"] for row in rows})
+    if not have:
+        return []
+    chosen = {min(have, key=lambda value: abs(value - want)) for want in wanted}
+    return [row for row in rows if row["iteration"] in chosen]
+
+
+def outcome(run_dir: RunDir) -> str:
+    """Returns the smallest winning ticket of a run and the command that exports it."""
+    summaries = [run_dir.summary(stage) for stage in run_dir.finished() if not stage.control]
+    best = smallest_winning(summaries)
+    dense = summaries[0]
+    if best is None:
+        return (
+            "No winning ticket: no level reaches the dense network's "
+            f"{100 * dense['early_stop_test_accuracy']:.2f} % by its early stop at iteration "
+            f"{dense['early_stop_iteration']:,}."
+        )
+    return (
+        f"Smallest winning ticket: level {best['level']}, {100 * best['density']:.2f} % of the "
+        f"weights. {100 * best['early_stop_test_accuracy']:.2f} % at iteration "
+        f"{best['early_stop_iteration']:,}; the dense network has "
+        f"{100 * dense['early_stop_test_accuracy']:.2f} % at {dense['early_stop_iteration']:,}.\n"
+        f"Export it: python -m export --run={run_dir.path} --level={best['level']}"
+    )
+
+
+def write_csv(path: pathlib.Path, rows: list[Row]) -> None:
+    """Writes rows as a CSV file with a header line."""
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _differing(configs: list[ExperimentConfig]) -> list[str]:
+    """Returns the names of the fields that tell the configs apart."""
+    told_otherwise = {"seed", "strategy", "start", "network", "dataset"}
+    return [
+        field.name
+        for field in dataclasses.fields(ExperimentConfig)
+        if field.name not in told_otherwise
+        and not field.metadata["extent"]
+        and len({getattr(config, field.name) for config in configs}) > 1
+    ]
+
+
+def _percent(fraction: float) -> float:
+    return round(100 * fraction, 3)
