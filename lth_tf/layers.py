@@ -6,76 +6,20 @@ weight. Where the layer reads its weight it gets `weight * mask`, so the pruned
 weights take no part in the output and their gradient is exactly 0.
 """
 
-import contextlib
-import contextvars
-import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
-from keras.ops import convert_to_numpy as to_numpy
 
 from lth_tf.errors import UsageError
+from lth_tf.masked_layers import (
+    drop_masks,
+    layers_of,
+    mask_where,
+    masked_class,
+    own_slots,
+)
 from lth_tf.masks import Masks, check_same_weights
-
-_PACKAGE = "lth_tf"
-# Of rank >= 2 in some layers (attention biases, normalization over several axes,
-# PReLU), but not weights between units.
-_pruned_are_zero = contextvars.ContextVar("pruned_are_zero", default=False)
-_NEVER_MASKED = ("bias", "gamma", "beta", "scale", "alpha", "seed_generator_state")
-
-
-@keras.saving.register_keras_serializable(package=_PACKAGE)
-class MaskHolder(keras.layers.Layer):
-    """Holds the masks of one layer, so that Keras tracks and saves them with it.
-
-    Attributes:
-        of: attribute name of a weight -> its uint8 mask variable.
-    """
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.of: dict[str, keras.Variable] = {}
-        self.built = True
-
-    def add(self, attribute: str, weight: keras.Variable) -> None:
-        """Adds a mask of ones for a weight."""
-        self._tracker.unlock()
-        self.of[attribute] = self.add_weight(
-            name=f"{weight.name}_mask",
-            shape=weight.shape,
-            dtype="uint8",
-            initializer="ones",
-            trainable=False,
-        )
-        self._tracker.lock()
-
-
-class _Masked:
-    """What a masked class adds to the layer class it is made from."""
-
-    def get_config(self):
-        masks = {id(raw) for layer in _layers(self) for raw, _ in _own_slots(layer)}
-        indices = [i for i, w in enumerate(_unmasked_weights(self)) if id(w) in masks]
-        return {**super().get_config(), "masked_weights": indices}
-
-    @classmethod
-    def from_config(cls, config):
-        """Returns a layer of the original class that is masked once it is built."""
-        config = dict(config)
-        indices = config.pop("masked_weights")
-        layer = cls._original_class.from_config(config)
-        build = layer.build
-
-        @functools.wraps(build)
-        def build_and_mask(*args, **kwargs):
-            build(*args, **kwargs)
-            weights = _unmasked_weights(layer)
-            wanted = {id(weights[i]) for i in indices}
-            _mask_where(_layers(layer), lambda _, variable: id(variable) in wanted)
-
-        layer.build = build_and_mask
-        return layer
 
 
 def mask_model(
@@ -112,7 +56,7 @@ def mask_model(
             "Call it on a batch, or model.build(input_shape), first."
         )
     skipped = _skip_rule(model, skip)
-    _mask_where(_layers(model), lambda layer, variable: not skipped(layer, variable))
+    mask_where(layers_of(model), lambda layer, variable: not skipped(layer, variable))
     if not _slots(model):
         raise UsageError(
             f"Expected a model with at least one weight to mask (a trainable variable of rank >= 2 "
@@ -132,10 +76,8 @@ def strip_masks(model: keras.Model) -> keras.Model:
         `model`.
     """
     zero_pruned(model)
-    for layer in _layers(model):
-        if isinstance(layer, _Masked):
-            _drop_holder(layer)
-            layer.__class__ = layer._original_class
+    for layer in layers_of(model):
+        drop_masks(layer)
     _forget_compiled_functions(model)
     return model
 
@@ -210,22 +152,6 @@ def zero_pruned(model: keras.Model) -> None:
         raw.assign(raw * keras.ops.cast(mask, raw.dtype))
 
 
-@contextlib.contextmanager
-def pruned_are_zero() -> Iterator[None]:
-    """Promises that stored weights are 0 where they are pruned, while a function is traced.
-
-    The layers then read their weights as they are and mask the gradient only,
-    which keeps the zeros and saves a pass over the weights an iteration. Nothing
-    but masked gradients may change the weights between `zero_pruned` and the use
-    of the traced function.
-    """
-    token = _pruned_are_zero.set(True)
-    try:
-        yield
-    finally:
-        _pruned_are_zero.reset(token)
-
-
 def weight_variables(model: keras.Model) -> dict[str, keras.Variable]:
     """Returns path -> variable of every weight: no masks, no random state.
 
@@ -262,119 +188,15 @@ def load_model(path: str, custom_objects: dict[str, type] | None = None, **kwarg
     return keras.models.load_model(path, custom_objects=custom_objects, **kwargs)
 
 
-@functools.cache
-def masked_class(original: type, attributes: tuple[str, ...] = ()) -> type:
-    """Returns the masked version of a layer class, known to Keras's loading.
-
-    Args:
-        original: a layer class, e.g. `keras.layers.Dense`.
-        attributes: names under which a layer keeps the variables to mask, e.g.
-            "_kernel" for a weight that the layer reads as `kernel`.
-    """
-    namespace = {
-        "__doc__": f"`{original.__name__}` with masks on its weights.",
-        "__module__": __name__,
-        "_original_class": original,
-    }
-    for attribute in attributes:
-        namespace[_public_name(original, attribute)] = _masked_property(original, attribute)
-    name = f"Masked{original.__name__}"
-    return keras.saving.register_keras_serializable(_PACKAGE, name)(
-        type(name, (_Masked, original), namespace)
-    )
-
-
-def _public_name(original: type, attribute: str) -> str:
-    """The name a layer reads its weight by: `kernel` for `_kernel` if there is one."""
-    public = attribute.lstrip("_")
-    return public if isinstance(getattr(original, public, None), property) else attribute
-
-
-def _masked_property(original: type, attribute: str) -> property:
-    public = getattr(original, _public_name(original, attribute), None)
-
-    def read(layer):
-        raw = public.fget(layer) if isinstance(public, property) else vars(layer)[attribute]
-        mask = keras.ops.cast(vars(layer)["_masks"].of[attribute], raw.dtype)
-        if _pruned_are_zero.get():
-            return _mask_gradient(keras.ops.convert_to_tensor(raw), mask)
-        return raw * mask
-
-    return property(read)
-
-
-@keras.ops.custom_gradient
-def _mask_gradient(weight, mask):
-    def gradient(*args, upstream=None):
-        (upstream,) = args or (upstream,)
-        return upstream * mask, keras.ops.zeros_like(mask)
-
-    return weight, gradient
-
-
-def _mask_where(
-    layers: Iterable[keras.layers.Layer],
-    wanted: Callable[[keras.layers.Layer, keras.Variable], bool],
-) -> None:
-    layers = list(layers)
-    for layer in layers:
-        for attribute, variable in _maskable(layer):
-            if wanted(layer, variable):
-                _add_mask(layer, attribute, variable)
-    # A layer made of layers (attention, recurrent, wrappers) takes part in saving:
-    # loading it must bring back the masks below it.
-    for layer in layers:
-        inner = [sub for sub in _layers(layer) if isinstance(sub, _Masked)]
-        if inner and not isinstance(layer, (_Masked, keras.Model)):
-            layer.__class__ = masked_class(type(layer))
-
-
-def _maskable(layer: keras.layers.Layer) -> list[tuple[str, keras.Variable]]:
-    masked = vars(layer)["_masks"].of if "_masks" in vars(layer) else {}
-    return [
-        (attribute, value)
-        for attribute, value in vars(layer).items()
-        if isinstance(value, keras.Variable)
-        and value.trainable
-        and len(value.shape) >= 2
-        and not value.name.endswith(_NEVER_MASKED)
-        and attribute not in masked
-    ]
-
-
-def _add_mask(layer: keras.layers.Layer, attribute: str, variable: keras.Variable) -> None:
-    layer._tracker.unlock()
-    if "_masks" not in vars(layer):
-        layer._masks = MaskHolder(name="masks")
-    layer._tracker.lock()
-    layer._masks.add(attribute, variable)
-    original = layer._original_class if isinstance(layer, _Masked) else type(layer)
-    layer.__class__ = masked_class(original, tuple(sorted(layer._masks.of)))
-
-
-def _drop_holder(layer: keras.layers.Layer) -> None:
-    if "_masks" in vars(layer):
-        layer._tracker.unlock()
-        layer._layers.remove(layer._masks)
-        del layer._masks
-        layer._tracker.lock()
-
-
-def _layers(root: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """The layers below `root` and itself, without the mask holders."""
-    found = root._flatten_layers(include_self=True, recursive=True)
-    return [layer for layer in found if not isinstance(layer, MaskHolder)]
-
-
-def _own_slots(layer: keras.layers.Layer) -> list[tuple[keras.Variable, keras.Variable]]:
-    holder = vars(layer).get("_masks")
-    return [] if holder is None else [(vars(layer)[name], m) for name, m in holder.of.items()]
+def to_numpy(variable: keras.Variable) -> np.ndarray:
+    """Returns a copy of a variable's value."""
+    return np.array(keras.ops.convert_to_tensor(variable))
 
 
 def _slots(model: keras.Model) -> dict[str, tuple[keras.Variable, keras.Variable]]:
     slots: dict[str, tuple[keras.Variable, keras.Variable]] = {}
-    for layer in _layers(model):
-        for raw, mask in _own_slots(layer):
+    for layer in layers_of(model):
+        for raw, mask in own_slots(layer):
             if slots.setdefault(raw.path, (raw, mask))[0] is not raw:
                 raise UsageError(
                     f"Expected a path of its own for every weight. Received: two at {raw.path!r}. "
@@ -384,33 +206,23 @@ def _slots(model: keras.Model) -> dict[str, tuple[keras.Variable, keras.Variable
     return dict(sorted(slots.items(), key=lambda item: order[item[0]]))
 
 
-def _unmasked_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
-    masks = {id(mask) for sub in _layers(layer) for _, mask in _own_slots(sub)}
-    return [weight for weight in layer.weights if id(weight) not in masks]
-
-
 def _skip_rule(
     model: keras.Model, skip: Iterable[str] | Callable[[str], bool]
 ) -> Callable[[keras.layers.Layer, keras.Variable], bool]:
     if callable(skip):
         return lambda layer, variable: skip(variable.path)
     names = {skip} if isinstance(skip, str) else set(skip)
-    layers = _layers(model)
+    layers = layers_of(model)
     known = {layer.name for layer in layers} | {w.path for w in model.weights}
     for name in sorted(names - known):
         raise UsageError(
             f"Expected names of layers or paths of weights in skip. Received: {name!r}, "
             f"which model {model.name!r} does not have."
         )
-    below = {id(sub) for layer in layers if layer.name in names for sub in _layers(layer)}
+    below = {id(sub) for layer in layers if layer.name in names for sub in layers_of(layer)}
     return lambda layer, variable: id(layer) in below or variable.path in names
 
 
 def _forget_compiled_functions(model: keras.Model) -> None:
     """Makes `fit` and its kin trace the model anew: they hold its old classes."""
     model.train_function = model.test_function = model.predict_function = None
-
-
-for _item in vars(keras.layers).values():
-    if isinstance(_item, type) and issubclass(_item, keras.layers.Layer):
-        masked_class(_item)

@@ -4,11 +4,12 @@ numpy only. `lth_tf.layers` reads masks from a model and writes them into one.
 """
 
 import os
-import zipfile
+import pathlib
 
 import numpy as np
 
 from lth_tf.errors import UsageError
+from lth_tf.files import read_arrays, write_arrays
 
 Masks = dict[str, np.ndarray]
 
@@ -108,8 +109,7 @@ def unpack(arrays: dict[str, np.ndarray]) -> Masks:
 
 def save(path: str | os.PathLike, masks: Masks) -> None:
     """Writes masks to an .npz file, one bit a weight."""
-    with open(path, "wb") as file:
-        np.savez(file, **pack(masks))
+    write_arrays(pathlib.Path(path), pack(masks))
 
 
 def load(path: str | os.PathLike) -> Masks:
@@ -119,9 +119,8 @@ def load(path: str | os.PathLike) -> Masks:
         UsageError: if the file is missing, damaged or holds no masks.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return unpack({name: file[name] for name in file.files})
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        return unpack(read_arrays(pathlib.Path(path)))
+    except ValueError as error:
         raise UsageError(f"Expected a mask file. Received: {path} ({error}).") from error
 
 

@@ -7,9 +7,8 @@
     level_00/reinit_0/ ...   the same files for a control
     progress/        checkpoint inside the running level
 
-Files appear under their name only when they are whole: they are written under a
-temporary name, flushed to the disk and renamed. A level's summary.json comes last
-and means that the level is done.
+Files appear only when they are whole (`lth_tf.files`). A level's summary.json comes
+last and means that the level is done.
 """
 
 import contextlib
@@ -19,19 +18,27 @@ import json
 import os
 import pathlib
 import shutil
-import zipfile
-from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from lth_tf.config import ExperimentConfig
-from lth_tf.errors import RunError, UsageError
+from lth_tf.errors import UsageError
+from lth_tf.files import (
+    PARTIAL,
+    damaged,
+    errors_of,
+    read_arrays,
+    read_json,
+    write_arrays,
+    write_json,
+    write_whole,
+)
 from lth_tf.masks import Masks, pack, unpack
 
 FORMAT = 1
 
-_PARTIAL = ".partial"
 _LEVEL_FILES = ("mask.npz", "weights.npz", "history.npz")
 
 
@@ -81,17 +88,17 @@ class RunDir:
                 cannot be written to.
         """
         self._refuse_foreign()
-        with _errors_of(self.path):
+        with errors_of(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             lock = open(self.path / "lock", "a+")
         with lock:
             self._lock(lock)
-            for partial in self.path.rglob(f"*{_PARTIAL}"):
+            for partial in self.path.rglob(f"*{PARTIAL}"):
                 partial.unlink()
             if self._config_path.exists():
                 self._refuse_other_config(config)
                 about = {**about, "created": self.about().get("created", about.get("created"))}
-            _write_json(self._config_path, {"format": FORMAT, "config": config.to_json(), **about})
+            write_json(self._config_path, {"format": FORMAT, "config": config.to_json(), **about})
             yield
 
     def delete(self) -> None:
@@ -103,7 +110,7 @@ class RunDir:
         if not self.path.exists():
             return
         self._refuse_foreign()
-        with _errors_of(self.path), open(self.path / "lock", "a+") as lock:
+        with errors_of(self.path), open(self.path / "lock", "a+") as lock:
             self._lock(lock)
             shutil.rmtree(self.path)
 
@@ -117,7 +124,7 @@ class RunDir:
             raise UsageError(
                 f"Expected a run directory. Received: {self.path}, without config.json."
             )
-        found = _read_json(self._config_path)
+        found = read_json(self._config_path)
         if found.get("format") != FORMAT or "config" not in found:
             raise UsageError(
                 f"Expected {self._config_path} in format {FORMAT}. "
@@ -148,7 +155,7 @@ class RunDir:
         for name, size in self.summary(stage)["bytes"].items():
             file = self._folder(stage) / name
             if not file.exists() or file.stat().st_size != size:
-                raise UsageError(_damaged(file, f"expected {size} bytes"))
+                raise UsageError(damaged(file, f"expected {size} bytes"))
         return True
 
     def level_path(self, stage: Stage, name: str) -> pathlib.Path:
@@ -168,7 +175,7 @@ class RunDir:
 
     def summary(self, stage: Stage) -> dict[str, Any]:
         """Returns the numbers of a finished stage."""
-        return _read_json(self.level_path(stage, "summary.json"))
+        return read_json(self.level_path(stage, "summary.json"))
 
     def history(self, stage: Stage) -> dict[str, np.ndarray]:
         """Returns name -> array [evaluations] of a finished stage."""
@@ -182,7 +189,7 @@ class RunDir:
         except UsageError:
             raise
         except ValueError as error:
-            raise UsageError(_damaged(file, str(error))) from error
+            raise UsageError(damaged(file, str(error))) from error
 
     def trained(self, stage: Stage) -> dict[str, np.ndarray]:
         """Returns the weights at the end of a finished stage: mask * trained."""
@@ -206,12 +213,12 @@ class RunDir:
     ) -> None:
         """Writes a stage that is done and forgets its checkpoint."""
         folder = self._folder(stage)
-        with _errors_of(folder):
+        with errors_of(folder):
             folder.mkdir(parents=True, exist_ok=True)
         for name, arrays in zip(_LEVEL_FILES, (pack(masks), weights, history), strict=True):
             write_arrays(folder / name, arrays)
         sizes = {name: (folder / name).stat().st_size for name in _LEVEL_FILES}
-        _write_json(folder / "summary.json", {**summary, "bytes": sizes})
+        write_json(folder / "summary.json", {**summary, "bytes": sizes})
         shutil.rmtree(self.path / "progress", ignore_errors=True)
 
     def has_origin(self) -> bool:
@@ -228,7 +235,7 @@ class RunDir:
 
     def save_progress(self, stage: Stage, state: dict[str, np.ndarray]) -> None:
         """Writes a checkpoint inside the running stage, in place of the last one."""
-        with _errors_of(self._progress_path):
+        with errors_of(self._progress_path):
             self._progress_path.parent.mkdir(exist_ok=True)
         write_arrays(self._progress_path, {**state, "stage": np.array(str(stage))})
 
@@ -251,14 +258,14 @@ class RunDir:
             except ValueError as error:
                 if number < len(lines):
                     raise UsageError(
-                        _damaged(self._metrics_path, f"line {number}: {error}")
+                        damaged(self._metrics_path, f"line {number}: {error}")
                     ) from error
         return found
 
     def append_metrics(self, stage: Stage, evaluation: dict[str, Any]) -> None:
         """Adds one evaluation to metrics.jsonl."""
         record = {"level": stage.level, "control": stage.control, **evaluation}
-        with _errors_of(self._metrics_path), open(self._metrics_path, "a") as file:
+        with errors_of(self._metrics_path), open(self._metrics_path, "a") as file:
             file.write(json.dumps(record) + "\n")
 
     def forget_metrics(self, stage: Stage, after: int) -> None:
@@ -270,7 +277,7 @@ class RunDir:
             or record["iteration"] <= after
         ]
         text = "".join(json.dumps(record) + "\n" for record in kept)
-        _write_whole(self._metrics_path, lambda file: file.write(text.encode()))
+        write_whole(self._metrics_path, lambda file: file.write(text.encode()))
 
     @property
     def _config_path(self) -> pathlib.Path:
@@ -296,7 +303,7 @@ class RunDir:
             files = sorted(
                 p.name
                 for p in self.path.iterdir()
-                if p.name != "lock" and not p.name.endswith(_PARTIAL)
+                if p.name != "lock" and not p.name.endswith(PARTIAL)
             )
             if files:
                 raise UsageError(
@@ -331,84 +338,3 @@ class RunDir:
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
-
-
-def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Reads an .npz file; never unpickles.
-
-    Raises:
-        UsageError: if the file is missing or damaged.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, AttributeError) as error:
-        raise UsageError(_damaged(path, str(error))) from error
-
-
-def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
-    """Writes an .npz file, whole or not at all.
-
-    Raises:
-        RunError: if the disk is full or the folder cannot be written to.
-    """
-    _write_whole(path, lambda file: np.savez(file, **arrays))
-
-
-def _write_json(path: pathlib.Path, value: dict[str, Any]) -> None:
-    text = json.dumps(value, indent=1) + "\n"
-    _write_whole(path, lambda file: file.write(text.encode()))
-
-
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(_damaged(path, str(error))) from error
-    if not isinstance(value, dict):
-        raise UsageError(_damaged(path, "not a JSON object"))
-    return value
-
-
-def _write_whole(path: pathlib.Path, write: Callable[[BinaryIO], Any]) -> None:
-    # The process id keeps apart two processes that fill the same cache.
-    partial = path.with_name(f"{path.name}.{os.getpid()}{_PARTIAL}")
-    with _errors_of(path):
-        try:
-            with open(partial, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-@contextlib.contextmanager
-def _errors_of(path: pathlib.Path) -> Iterator[None]:
-    """Turns the system's errors into one line that names the file."""
-    try:
-        yield
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise UsageError(
-            f"Expected a folder that can be written to. Received: {path} ({error.strerror}). "
-            "Choose another --runs_dir."
-        ) from error
-    except OSError as error:
-        raise RunError(
-            f"Could not write {path} ({error.strerror}). Finished levels are kept: "
-            "make room and run the same command again."
-        ) from error
-
-
-def _damaged(path: pathlib.Path, why: str) -> str:
-    return (
-        f"Could not read {path} ({why}): it is missing or damaged. "
-        f"Delete {path.parent} to make it again, or use --overwrite."
-    )

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.ops import convert_to_numpy as to_numpy
 
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data, Split
 from lth_tf.datasets.preprocessing import augment, normalize
 from lth_tf.errors import RunError
-from lth_tf.layers import pruned_are_zero, weight_variables, zero_pruned
+from lth_tf.layers import to_numpy, weight_variables, zero_pruned
+from lth_tf.masked_layers import pruned_are_zero
 from lth_tf.schedules import learning_rate
 from lth_tf.seeding import BatchOrder, stream_seed
 

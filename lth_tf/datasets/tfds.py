@@ -8,7 +8,7 @@ import numpy as np
 
 from lth_tf.datasets import Source, Split
 from lth_tf.errors import UsageError
-from lth_tf.records import read_arrays, write_arrays
+from lth_tf.files import read_arrays, write_arrays
 
 _VALIDATION_SIZE = 5_000
 

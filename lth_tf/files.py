@@ -1,0 +1,113 @@
+"""Files that are there whole or not at all.
+
+A file is written under a temporary name, flushed to the disk and renamed, so a
+process that is killed leaves the old file or the new one.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from lth_tf.errors import RunError, UsageError
+
+PARTIAL = ".partial"
+
+
+def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Reads an .npz file; never unpickles.
+
+    Raises:
+        UsageError: if the file is missing or damaged.
+    """
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, AttributeError) as error:
+        raise UsageError(damaged(path, str(error))) from error
+
+
+def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes an .npz file, whole or not at all.
+
+    Raises:
+        RunError: if the disk is full or the folder cannot be written to.
+    """
+    write_whole(path, lambda file: np.savez(file, **arrays))
+
+
+def write_json(path: pathlib.Path, value: dict[str, Any]) -> None:
+    """Writes a JSON file, whole or not at all."""
+    text = json.dumps(value, indent=1) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """Reads a JSON file that holds an object.
+
+    Raises:
+        UsageError: if the file is missing or damaged.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(damaged(path, str(error))) from error
+    if not isinstance(value, dict):
+        raise UsageError(damaged(path, "not a JSON object"))
+    return value
+
+
+def write_whole(path: pathlib.Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Writes a file through `write`; nothing is left under its name if that fails.
+
+    Raises:
+        UsageError: if the folder cannot be written to.
+        RunError: if the disk is full.
+    """
+    # The process id keeps apart two processes that fill the same cache.
+    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+    with errors_of(path):
+        try:
+            with open(partial, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextlib.contextmanager
+def errors_of(path: pathlib.Path) -> Iterator[None]:
+    """Turns the system's errors into one line that names the file."""
+    try:
+        yield
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise UsageError(
+            f"Expected a folder that can be written to. Received: {path} ({error.strerror}). "
+            "Choose another --runs_dir."
+        ) from error
+    except OSError as error:
+        raise RunError(
+            f"Could not write {path} ({error.strerror}). Finished levels are kept: "
+            "make room and run the same command again."
+        ) from error
+
+
+def damaged(path: pathlib.Path, why: str) -> str:
+    """Returns what is said of a file that cannot be read."""
+    return (
+        f"Could not read {path} ({why}): it is missing or damaged. "
+        f"Delete {path.parent} to make it again, or use --overwrite."
+    )

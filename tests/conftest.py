@@ -1,0 +1,77 @@
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import dataclasses
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from lth_tf.config import ExperimentConfig
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# A level of LeNet in under a second on the embedded digits.
+TINY = ExperimentConfig(
+    dataset="digits", iterations=60, batch_size=32, eval_interval=20, test_interval=20, levels=2
+)
+
+
+@pytest.fixture
+def tiny():
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def digits():
+    from lth_tf import datasets
+
+    return datasets.load("digits", image_shape=(28, 28, 1), seed=0)
+
+
+@pytest.fixture(scope="session")
+def finished_run(digits, tmp_path_factory):
+    """A run directory of two levels, each with both kinds of control. Not to be written to."""
+    from lth_tf.lottery import find_tickets
+    from lth_tf.records import RunDir
+
+    run_dir = RunDir(tmp_path_factory.mktemp("runs") / "lenet" / "default" / "seed_0")
+    config = dataclasses.replace(TINY, reinits=1, random_masks=1)
+    about = {"versions": {"keras": "3"}, "device": "CPU", "data": {"classes": 10}}
+    with run_dir.writing(config, about):
+        find_tickets(config, digits, run_dir)
+    return run_dir
+
+
+@dataclasses.dataclass
+class Finished:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Runs `python -m MODULE ARGS` in a folder of its own, as a user does."""
+
+    def run(module, *args, kill_after=None, env=None):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+        child = subprocess.Popen(
+            [sys.executable, "-m", module, *map(str, args)],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        try:
+            out, err = child.communicate(timeout=kill_after)
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGKILL)
+            out, err = child.communicate()
+        return Finished(child.returncode, out, err)
+
+    return run

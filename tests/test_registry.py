@@ -1,0 +1,37 @@
+import pytest
+
+from lth_tf.errors import UsageError
+from lth_tf.registry import Registry
+
+
+def make():
+    registry = Registry("shape", package="lth_tf.pruning")
+
+    @registry.register("square")
+    def square(side):
+        return side * side
+
+    return registry
+
+
+def test_unknown_name_lists_the_known_ones():
+    with pytest.raises(UsageError) as error:
+        make().get("circle")
+    assert str(error.value) == "Expected a shape out of square. Received: shape='circle'."
+
+
+def test_second_item_of_a_name_is_refused():
+    registry = make()
+    with pytest.raises(ValueError, match="'square', which .*make.<locals>.square already has"):
+
+        @registry.register("square")
+        def other(side):
+            return side
+
+
+def test_every_module_of_the_package_is_found():
+    from lth_tf.networks import NETWORKS
+    from lth_tf.pruning import CRITERIA
+
+    assert NETWORKS.names() == ["conv2", "conv4", "conv6", "lenet", "resnet18", "vgg19"]
+    assert CRITERIA.names() == ["magnitude", "random"]
