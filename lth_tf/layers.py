@@ -155,19 +155,27 @@ def zero_pruned(model: keras.Model) -> None:
 def weight_variables(model: keras.Model) -> dict[str, keras.Variable]:
     """Returns path -> variable of every weight: no masks, no random state.
 
+    A path is made of the names of the layers from below the model down to the
+    weight, e.g. "fc1/kernel". It is the variable's path in Keras but for
+    wrapped layers, whose path there changes when they are saved and loaded.
+
     Raises:
         UsageError: if two weights share a path.
     """
-    masks = {id(mask) for _, mask in _slots(model).values()}
+    masks = {id(mask) for mask in _masks_of_weights(model).values()}
+    paths: dict[int, str] = {}
+    _name_weights(model, "", paths)
     found: dict[str, keras.Variable] = {}
-    for variable in model.weights:
-        if id(variable) in masks:
+    for weight in model.weights:
+        if id(weight) in masks:
             continue
-        if found.setdefault(variable.path, variable) is not variable:
+        path = paths.get(id(weight), weight.path)
+        if path in found:
             raise UsageError(
-                f"Expected a path of its own for every weight. Received: two at {variable.path!r}. "
+                f"Expected a path of its own for every weight. Received: two at {path!r}. "
                 "Give the layers different names."
             )
+        found[path] = weight
     return found
 
 
@@ -190,37 +198,46 @@ def load_model(path: str, custom_objects: dict[str, type] | None = None, **kwarg
 
 def to_numpy(variable: keras.Variable) -> np.ndarray:
     """Returns a copy of a variable's value."""
-    return np.array(keras.ops.convert_to_tensor(variable))
+    return np.array(keras.ops.convert_to_tensor(variable).numpy())
 
 
 def _slots(model: keras.Model) -> dict[str, tuple[keras.Variable, keras.Variable]]:
-    slots: dict[str, tuple[keras.Variable, keras.Variable]] = {}
-    for layer in layers_of(model):
-        for raw, mask in own_slots(layer):
-            if slots.setdefault(raw.path, (raw, mask))[0] is not raw:
-                raise UsageError(
-                    f"Expected a path of its own for every weight. Received: two at {raw.path!r}. "
-                    "Give the layers different names."
-                )
-    order = {weight.path: i for i, weight in enumerate(model.weights)}
-    return dict(sorted(slots.items(), key=lambda item: order[item[0]]))
+    masks = _masks_of_weights(model)
+    return {
+        path: (weight, masks[id(weight)])
+        for path, weight in weight_variables(model).items()
+        if id(weight) in masks
+    }
+
+
+def _name_weights(layer: keras.layers.Layer, prefix: str, paths: dict[int, str]) -> None:
+    """Adds id -> path of the weights of a layer and those below it."""
+    for weight in layer._trainable_variables + layer._non_trainable_variables:
+        paths.setdefault(id(weight), prefix + weight.name)
+    for inner in layer._layers:
+        if isinstance(inner, keras.layers.Layer):
+            _name_weights(inner, f"{prefix}{inner.name}/", paths)
+
+
+def _masks_of_weights(model: keras.Model) -> dict[int, keras.Variable]:
+    return {id(raw): mask for layer in layers_of(model) for raw, mask in own_slots(layer)}
 
 
 def _skip_rule(
     model: keras.Model, skip: Iterable[str] | Callable[[str], bool]
 ) -> Callable[[keras.layers.Layer, keras.Variable], bool]:
+    paths = {id(weight): path for path, weight in weight_variables(model).items()}
     if callable(skip):
-        return lambda layer, variable: skip(variable.path)
+        return lambda layer, weight: skip(paths[id(weight)])
     names = {skip} if isinstance(skip, str) else set(skip)
     layers = layers_of(model)
-    known = {layer.name for layer in layers} | {w.path for w in model.weights}
-    for name in sorted(names - known):
+    for name in sorted(names - {layer.name for layer in layers} - set(paths.values())):
         raise UsageError(
             f"Expected names of layers or paths of weights in skip. Received: {name!r}, "
             f"which model {model.name!r} does not have."
         )
     below = {id(sub) for layer in layers if layer.name in names for sub in layers_of(layer)}
-    return lambda layer, variable: id(layer) in below or variable.path in names
+    return lambda layer, weight: id(layer) in below or paths[id(weight)] in names
 
 
 def _forget_compiled_functions(model: keras.Model) -> None:

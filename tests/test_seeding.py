@@ -5,9 +5,9 @@ from lth_tf.seeding import BatchOrder, generator, stream_seed
 
 def test_streams_are_what_they_were():
     # Golden: a change here changes the results of every experiment.
-    assert stream_seed(0, "init") == 1_198_226_029
-    assert stream_seed(1, "reinit_0", 3, "init") == 0
-    assert generator(0, "split").integers(0, 100, 3).tolist() == [0, 0, 0]
+    assert stream_seed(0, "init") == 353_686_001
+    assert stream_seed(1, "reinit_0", 3, "init") == 1_355_773_113
+    assert generator(0, "split").integers(0, 100, 3).tolist() == [15, 13, 7]
 
 
 def test_each_epoch_sees_every_example_once_in_a_new_order():
