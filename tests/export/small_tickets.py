@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from lth_tf import networks
-from lth_tf.layers import get_masks, set_masks, strip_masks
+from lth_tf.layers import get_masks, get_weights, set_masks, strip_masks
 
 SIZES = {"lenet": 8, "conv2": 8, "conv6": 8, "resnet18": 8, "vgg19": 16}
 
@@ -27,10 +27,10 @@ def ticket(name: str, density: float, steps: int = 20) -> keras.Model:
     model = networks.build(name, images.shape[1:], 10, seed=0)
     _train(model, images, labels, steps)
     masks = {}
+    weights = get_weights(model)
     for path, mask in get_masks(model).items():
-        weight = next(abs(np.asarray(w.numpy())) for w in model.weights if w.path == path)
         kept = max(1, round(mask.size * (1 - (1 - density) / (1 + ("output" in path)))))
-        order = np.argsort(-weight, axis=None)
+        order = np.argsort(-abs(weights[path]), axis=None)
         masks[path] = np.zeros(mask.shape, np.uint8)
         masks[path].flat[order[:kept]] = 1
     set_masks(model, masks)

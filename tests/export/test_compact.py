@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from small_tickets import as_float64, digits, ticket
 
 from export.compact import compact
 from lth_tf.errors import UsageError
 from lth_tf.layers import mask_model
+from tests.export.small_tickets import as_float64, digits, ticket
 
 RELU = {"activation": "relu"}
 
@@ -20,8 +20,7 @@ def seeded():
 
 def difference(model: keras.Model, small: keras.Model, batch: int = 7) -> float:
     """Largest difference of outputs in double precision."""
-    shapes = [tensor.shape[1:] for tensor in model.inputs]
-    inputs = [np.random.default_rng(0).normal(size=(batch, *shape)) for shape in shapes]
+    inputs = np.random.default_rng(0).normal(size=(batch, *model.inputs[0].shape[1:]))
     one, other = as_float64(model)(inputs), as_float64(small)(inputs)
     return float(np.abs(one.numpy() - other.numpy()).max())
 
@@ -55,8 +54,8 @@ def kernels(model: keras.Model) -> dict[str, tuple[int, ...]]:
 
 @pytest.mark.parametrize(
     ("name", "density"),
-    [("lenet", 0.2), ("lenet", 0.02), ("conv2", 0.05), ("conv6", 0.01), ("resnet18", 0.03)]
-    + [pytest.param("vgg19", 0.002, marks=pytest.mark.slow)],
+    [("lenet", 0.2), ("lenet", 0.02), ("conv2", 0.02), ("conv6", 0.01), ("resnet18", 0.004)]
+    + [pytest.param("vgg19", 0.0005, marks=pytest.mark.slow)],
 )
 def test_trained_networks(name, density):
     model = ticket(name, density)
@@ -74,7 +73,7 @@ def test_trained_networks(name, density):
 
 
 def test_loads_with_plain_keras(tmp_path):
-    small = compact(ticket("resnet18", 0.03))
+    small = compact(ticket("resnet18", 0.004))
     small.save(tmp_path / "small.keras")
     images, _ = digits("resnet18")
     loaded = keras.models.load_model(tmp_path / "small.keras", safe_mode=True)
@@ -194,9 +193,7 @@ def test_flatten_needs_every_position_of_a_channel_unread():
     read[0, :, 1] = 0
     model.layers[2].kernel.assign(read.reshape(12, 2))
     small = compact(model)
-    assert kernels(small) == {"conv2d": (3, 3, 1, 2), "dense": (8, 2)} or (
-        list(kernels(small).values()) == [(3, 3, 1, 2), (8, 2)]
-    )
+    assert list(kernels(small).values()) == [(3, 3, 1, 2), (8, 2)]
     assert difference(model, small) < 1e-5
 
 
@@ -374,7 +371,7 @@ class Doubled(layers.Dense):
 
 
 def barriers():
-    first, second = layers.Dense(3, name="shared"), layers.Dense(4)
+    shared, second = layers.Dense(4), layers.Dense(4)
     yield "subclass", lambda x: Doubled(4)(x)
     yield "layer norm", lambda x: layers.LayerNormalization()(x)
     yield "prelu", lambda x: layers.PReLU()(x)
@@ -388,12 +385,12 @@ def barriers():
         "groups",
         lambda x: layers.Flatten()(layers.Conv1D(4, 1, groups=2)(layers.Reshape((1, 4))(x))),
     )
-    yield "shared", lambda x: first(layers.Dense(4)(first(layers.Dense(4)(x))))
+    yield "shared", lambda x: shared(shared(x))
     yield "lstm", lambda x: layers.LSTM(3)(layers.Reshape((2, 2))(x))
     yield (
         "einsum",
         lambda x: layers.Flatten()(
-            layers.EinsumDense("abc,cd->abd", (None, 3))(layers.Reshape((2, 2))(x))
+            layers.EinsumDense("abc,cd->abd", (2, 3))(layers.Reshape((2, 2))(x))
         ),
     )
     yield "broadcast", lambda x: layers.Add()([x, layers.Dense(1)(x)])
