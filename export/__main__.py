@@ -1,0 +1,28 @@
+"""Writes a winning ticket, or a pruned .keras file, as files that stock runtimes load.
+
+    python -m export --run=runs/lenet/default/seed_0
+    python -m export --model=pruned.keras --examples=images.npy --values=int8
+
+Every file is verified in the runtimes it is for before it gets its name, and
+compared in size and latency with the file of the same kind that makes no use of
+the zeros. Latency is that of one example on one thread.
+"""
+
+import sys
+
+from export.options import ExportOptions
+from lth_tf import flags, program, quiet
+
+
+def _work() -> None:
+    parsed = flags.parse(sys.argv, __doc__, ExportOptions())
+    if parsed is None:
+        return
+    quiet.import_tensorflow()
+    from export import command
+
+    command.run(*parsed)
+
+
+if __name__ == "__main__":
+    sys.exit(program.guarded(_work))

@@ -1,0 +1,77 @@
+"""The flags of `python -m export`."""
+
+import dataclasses
+
+from lth_tf.config import Options, option
+from lth_tf.errors import UsageError
+
+FORMATS = ("tflite", "saved_model", "keras")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions(Options):
+    """What to export, as what, to where."""
+
+    run: str = option("", "Run directory of an experiment: takes a winning ticket out of it.")
+    model: str = option("", "A masked or pruned .keras file, in place of --run.")
+    level: int | None = option(
+        None, "Level of the run. Default: that of the smallest winning ticket.", minimum=0
+    )
+    tolerance: float = option(
+        0.0,
+        "Points of test accuracy (percent) a winning ticket may be below the dense network.",
+        minimum=0.0,
+        maximum=100.0,
+    )
+    weights: str = option(
+        "trained",
+        "The ticket's weights after training, or those it starts from.",
+        choices=("trained", "origin"),
+    )
+    format: str = option("tflite,saved_model", "Any of tflite, saved_model, keras, with commas.")
+    values: str = option(
+        "float32",
+        "What weights are stored as. int8 in .tflite files computes with int8 too.",
+        choices=("float32", "float16", "int8"),
+    )
+    compact: bool = option(True, "Remove units that cannot matter; changes rounding only.")
+    cluster: int = option(
+        0, "Fine-tune until each kernel has at most this many values; 0 does not.", minimum=0
+    )
+    qat: bool = option(False, "Fine-tune for int8 (quantization-aware training).")
+    finetune_epochs: int = option(2, "Epochs for --cluster and for --qat.", minimum=1)
+    finetune_learning_rate: float = option(
+        1e-4, "Learning rate of Adam for --cluster and --qat.", minimum=0.0
+    )
+    examples: str = option(
+        "",
+        "With --model: .npy or .npz file of inputs as the model takes them, to verify with and "
+        "to choose int8 ranges by. An .npz has x and, for --cluster, --qat and accuracy, y.",
+    )
+    data_dir: str = option("", "TFDS folder. Default: TFDS_DATA_DIR or ~/tensorflow_datasets.")
+    output_dir: str = option(
+        "", "Folder to write to. Default: export/ in the run directory or beside the .keras file."
+    )
+    latency_seconds: float = option(
+        3.0, "Seconds to measure the latency of a file; 0 does not.", minimum=0.0
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        unknown = [name for name in self.formats if name not in FORMATS]
+        if unknown or not self.formats:
+            raise UsageError(
+                f"Expected format to be {', '.join(FORMATS)} with commas between. "
+                f"Received: format={self.format!r}."
+            )
+        if self.cluster == 1:
+            raise UsageError("Expected cluster to be 0 or at least 2. Received: cluster=1.")
+        if self.run and self.model:
+            raise UsageError(
+                f"Expected --run or --model. Received: both, {self.run!r} and {self.model!r}."
+            )
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats asked for, each once."""
+        return tuple(dict.fromkeys(filter(None, self.format.split(","))))

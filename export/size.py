@@ -1,0 +1,134 @@
+"""How small a file is, and how small it could be."""
+
+import dataclasses
+import gzip
+import io
+import math
+import os
+import pathlib
+import tarfile
+
+import keras
+import numpy as np
+from keras.ops import convert_to_numpy as to_numpy
+
+from export.coding import BYTES
+from export.whole import bytes_on_disk
+
+_NOT_KERNELS = ("bias", "gamma", "beta", "scale", "alpha")
+
+
+@dataclasses.dataclass(frozen=True)
+class SizeReport:
+    """Sizes of a file, in bytes.
+
+    Attributes:
+        bytes: the file, or all files of a folder.
+        dense_bytes: what it is compared to: the same without pruning.
+        limit: the information in the remaining weights, see `information_limit`.
+        gzip_bytes: the file after gzip; a folder as .tar.gz.
+    """
+
+    bytes: int
+    dense_bytes: int
+    limit: float
+    gzip_bytes: int
+
+    @property
+    def ratio(self) -> float:
+        """How many times smaller than dense."""
+        return self.dense_bytes / self.bytes
+
+    @property
+    def ratio_to_limit(self) -> float:
+        """How many times larger than the information limit."""
+        return self.bytes / self.limit
+
+
+def size_report(
+    path: str | os.PathLike,
+    model: keras.Model,
+    values: str = "float32",
+    dense_bytes: int | None = None,
+) -> SizeReport:
+    """Returns the sizes of a file that was made from a model.
+
+    Args:
+        path: a file or a SavedModel folder.
+        model: the model without masks that is in it.
+        values: what the kernels' weights are stored as.
+        dense_bytes: size of the dense file to compare to; by default the bytes of
+            all weights of `model` as float32.
+
+    Example::
+
+        report = export.size_report("ticket.tflite", model)
+        print(f"{report.ratio:.1f} times smaller, {report.ratio_to_limit:.2f} x the limit")
+    """
+    weights = sum(int(np.prod(variable.shape)) for variable in model.variables)
+    return SizeReport(
+        bytes=bytes_on_disk(path),
+        dense_bytes=4 * weights if dense_bytes is None else dense_bytes,
+        limit=information_limit(model, values),
+        gzip_bytes=_gzip_bytes(pathlib.Path(path)),
+    )
+
+
+def information_limit(model: keras.Model, values: str = "float32") -> float:
+    """Returns the bytes that no code can go below which does not know the weights.
+
+    A kernel of N weights, n of them not 0, needs n times the bytes of a value and
+    N H(n / N) / 8 bytes for their places, H being the binary entropy in bits. Every
+    other number takes 4 bytes. Values count as incompressible, so a file whose
+    values are compressed can be a little smaller.
+
+    Args:
+        model: a model without masks.
+        values: what the kernels' weights are stored as.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, use_bias=False)])
+    >>> model.set_weights([np.eye(4)])
+    >>> round(information_limit(model), 1)  # 4 values of 4 bytes, 16 * 0.811 bits
+    17.6
+    """
+    coded = {id(variable) for variable in kernels(model)}
+    others = sum(int(np.prod(v.shape)) for v in model.variables if id(v) not in coded)
+    return kernel_limit(model, values) + 4.0 * others
+
+
+def kernel_limit(model: keras.Model, values: str = "float32") -> float:
+    """Returns the part of `information_limit` that the kernels have."""
+    total = 0.0
+    for variable in kernels(model):
+        kernel = to_numpy(variable)
+        kept = np.count_nonzero(kernel)
+        total += kept * BYTES[values] + kernel.size * _entropy(kept / kernel.size) / 8
+    return total
+
+
+def kernels(model: keras.Model) -> list[keras.Variable]:
+    """Returns the weights between units: float32, rank >= 2, no bias or normalization."""
+    return [
+        variable
+        for variable in model.variables
+        if len(variable.shape) >= 2
+        and variable.dtype == "float32"
+        and not variable.name.endswith(_NOT_KERNELS)
+    ]
+
+
+def _entropy(fraction: float) -> float:
+    """Returns the binary entropy in bits."""
+    if fraction in (0.0, 1.0):
+        return 0.0
+    return -fraction * math.log2(fraction) - (1 - fraction) * math.log2(1 - fraction)
+
+
+def _gzip_bytes(path: pathlib.Path) -> int:
+    if path.is_file():
+        return len(gzip.compress(path.read_bytes(), 9))
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=9) as archive:
+        archive.add(path, arcname=path.name)
+    return packed.tell()

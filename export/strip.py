@@ -1,0 +1,54 @@
+"""Plain Keras models out of masked ones."""
+
+import pathlib
+import tempfile
+
+import keras
+
+from lth_tf.errors import UsageError
+from lth_tf.layers import load_model, strip_masks
+
+
+def strip(model: keras.Model) -> keras.Model:
+    """Returns a plain copy of a model: masks folded into the weights, original classes.
+
+    The copy computes the same, its pruned weights are 0, and a file saved from it
+    loads with Keras alone.
+
+    Args:
+        model: any built model, with masks or without; it is left alone.
+
+    Raises:
+        UsageError: if the model is not built, or Keras cannot save it.
+
+    Example::
+
+        export.strip(model).save("ticket.keras")
+    """
+    if not model.built:
+        raise UsageError(
+            f"Expected a built model. Received: model={model.name!r}, which has no weights yet. "
+            "Call it on a batch, or model.build(input_shape), first."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "model.keras")
+        try:
+            model.save(path)
+            copy = load_model(path, custom_objects=_own_classes(model), compile=False)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise UsageError(
+                f"Expected a model that Keras can save and load. Received: model={model.name!r} "
+                f"({_first_line(error)})."
+            ) from error
+    return strip_masks(copy)
+
+
+def _own_classes(model: keras.Model) -> dict[str, type]:
+    """Returns name -> class of the user's own layers, masked or not."""
+    classes = {type(layer) for layer in model._flatten_layers(include_self=True, recursive=True)}
+    originals = {getattr(item, "_original_class", item) for item in classes}
+    return {item.__name__: item for item in originals if item.__module__.split(".")[0] != "keras"}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:200]

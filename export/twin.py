@@ -1,0 +1,161 @@
+"""Fine-tunes a model with tensorflow-model-optimization. A program of its own.
+
+That package knows the legacy tf_keras only, and importing it turns `tf.keras` into
+that, so `export.finetune` starts this file in a process of its own:
+
+    python twin.py MODEL.keras DATA.npz OUT.npz '{"cluster": 16, "qat": true, ...}'
+
+It builds a tf_keras twin of the model with the same weights, fine-tunes it with its
+zeros kept, and writes the weights of every layer to OUT.npz as "LAYER/INDEX".
+"""
+
+import inspect
+import json
+import os
+import sys
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow_model_optimization as tfmot
+import tf_keras
+
+
+def twin(model: keras.Model) -> tf_keras.Model:
+    """Returns a tf_keras model with the layers and weights of a Keras 3 model.
+
+    Raises:
+        ValueError: if it has nested models, shared layers, operations that are no
+            layers, or layers that tf_keras does not have.
+    """
+    inputs = [tf_keras.Input(tuple(x.shape[1:]), dtype=x.dtype) for x in model.inputs]
+    if isinstance(model, keras.Sequential):
+        outputs = inputs[0]
+        for layer in model.layers:
+            outputs = _layer(layer)(outputs)
+    else:
+        outputs = _outputs(model, inputs)
+    copy = tf_keras.Model(inputs, outputs)
+    for layer in model.layers:
+        if layer.weights:
+            copy.get_layer(layer.name).set_weights(layer.get_weights())
+    return copy
+
+
+def _outputs(model: keras.Model, inputs: list) -> list:
+    """Returns the outputs of a Functional model's twin."""
+    tensors = {id(old): new for old, new in zip(model.inputs, inputs, strict=True)}
+    for operation in model.operations:
+        if isinstance(operation, keras.layers.InputLayer):
+            continue
+        node = _only_node(operation, tensors)
+        given = [tensors[id(tensor)] for tensor in node.input_tensors]
+        tensors[id(node.outputs[0])] = _layer(operation)(given if len(given) > 1 else given[0])
+    return [tensors[id(tensor)] for tensor in model.outputs]
+
+
+def _only_node(operation: keras.Operation, known: dict):
+    """Returns the call of a layer that this model consists of."""
+    nodes = [
+        node
+        for node in operation._inbound_nodes
+        if all(id(tensor) in known for tensor in node.input_tensors)
+    ]
+    if len(nodes) != 1:
+        raise ValueError(f"layer {operation.name!r} is used {len(nodes)} times")
+    return nodes[0]
+
+
+def _layer(operation: keras.Operation) -> tf_keras.layers.Layer:
+    """Returns the tf_keras layer with the arguments of a Keras 3 layer."""
+    kind = getattr(tf_keras.layers, type(operation).__name__, None)
+    if kind is None or not isinstance(operation, keras.layers.Layer):
+        raise ValueError(f"tf_keras has no layer like {operation.name!r}")
+    if isinstance(operation, keras.Model):
+        raise ValueError(f"it has the model {operation.name!r} inside")
+    accepted = set(inspect.signature(kind.__init__).parameters)
+    config = operation.get_config()
+    # Dicts are initializers, regularizers and types; the weights are set afterwards.
+    config = {k: v for k, v in config.items() if k in accepted and not isinstance(v, dict)}
+    return kind(**{**config, "name": operation.name})
+
+
+def cluster(model: tf_keras.Model, clusters: int) -> tf_keras.Model:
+    """Returns a model whose kernels are trained as that many values, zeros kept."""
+    return tfmot.clustering.keras.cluster_weights(
+        model,
+        number_of_clusters=clusters,
+        cluster_centroids_init=tfmot.clustering.keras.CentroidInitialization.KMEANS_PLUS_PLUS,
+        preserve_sparsity=True,
+    )
+
+
+def quantization_aware(model: tf_keras.Model, clustered: bool) -> tf_keras.Model:
+    """Returns a model that computes as if in int8, zeros (and clusters) kept."""
+    combine = tfmot.experimental.combine
+    if clustered:
+        scheme = combine.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity=True)
+    else:
+        scheme = combine.Default8BitPrunePreserveQuantizeScheme()
+    annotated = tfmot.quantization.keras.quantize_annotate_model(model)
+    return tfmot.quantization.keras.quantize_apply(annotated, scheme)
+
+
+def fit(model: tf_keras.Model, inputs: np.ndarray, labels: np.ndarray, options: dict) -> None:
+    """Trains a classifier for a few epochs."""
+    loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=options["from_logits"])
+    optimizer = tf_keras.optimizers.Adam(options["learning_rate"])
+    model.compile(optimizer, loss)
+    batch = options["batch_size"]
+    model.fit(inputs, labels, batch_size=batch, epochs=options["epochs"], verbose=0)
+
+
+def weights_of(
+    model: tf_keras.Model, names: dict[str, list[str]], inputs: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Returns "layer/index" -> weight as the model computes with it.
+
+    Args:
+        model: a model, its layers wrapped or not.
+        names: layer -> attributes that hold its weights, in Keras's order.
+        inputs: at least one example.
+    """
+    model(inputs[:1], training=False)  # wrappers put the quantized weights into their layers
+    layers = [getattr(layer, "layer", layer) for layer in model.layers]
+    return {
+        f"{layer.name}/{index}": np.asarray(getattr(layer, attribute))
+        for layer in layers
+        for index, attribute in enumerate(names.get(layer.name, ()))
+    }
+
+
+def weight_names(model: tf_keras.Model) -> dict[str, list[str]]:
+    """Returns layer -> attributes that hold its weights, in Keras's order."""
+    return {
+        layer.name: [weight.name.split(":")[0].split("/")[-1] for weight in layer.weights]
+        for layer in model.layers
+    }
+
+
+def main(model_path: str, data_path: str, out_path: str, text: str) -> None:
+    """Does what the command line asks for."""
+    options = json.loads(text)
+    with np.load(data_path, allow_pickle=False) as data:
+        inputs, labels = data["x"], data["y"]
+    tf_keras.utils.set_random_seed(options["seed"])
+    model = twin(keras.models.load_model(model_path, compile=False))
+    names = weight_names(model)
+    if options["cluster"]:
+        model = cluster(model, options["cluster"])
+        fit(model, inputs, labels, options)
+        model = tfmot.clustering.keras.strip_clustering(model)
+    if options["qat"]:
+        model = quantization_aware(model, bool(options["cluster"]))
+        fit(model, inputs, labels, options)
+    np.savez(out_path, **weights_of(model, names, inputs))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
