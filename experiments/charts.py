@@ -8,6 +8,8 @@ from experiments.results import Row, at_iterations, nearest_densities
 
 # Okabe & Ito: told apart by the colour-blind too.
 _COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+_COARSE = [100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1]
+_FINE = [100, 80, 65, 50, 40, 30]
 _REMAINING = "% of weights remaining"
 
 
@@ -114,11 +116,12 @@ _LEGEND = alt.Legend(
 
 
 def _against_size(rows: list[Row], field: str, title: str, colour: str) -> alt.LayerChart:
+    smallest = min(row["remaining"] for row in rows)
     x = alt.X(
         "remaining:Q",
         title=_REMAINING,
         scale=alt.Scale(type="log", reverse=True, nice=False),
-        axis=alt.Axis(values=[100, 80, 60, 40, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1], grid=True),
+        axis=alt.Axis(values=_COARSE if smallest < 25 else _FINE, labelFlush=False),
     )
     colours = alt.Color(f"{colour}:N", title=None, scale=alt.Scale(range=_COLOURS), legend=_LEGEND)
     return _mean_and_band(rows, x, field, title, colours)

@@ -14,7 +14,7 @@ body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1100px;
        padding: 1rem; color: #1a1a1a; background: #fff; }
 h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.15rem; margin: 2rem 0 .25rem; }
 p.caption { margin: 0 0 .75rem; color: #555; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr));
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr));
           gap: 1rem; }
 .chart { min-width: 0; width: 100%; height: 320px; }
 .scroll { overflow-x: auto; }

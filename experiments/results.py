@@ -159,6 +159,8 @@ def outcome(run_dir: RunDir) -> str:
     summaries = [run_dir.summary(stage) for stage in run_dir.finished() if not stage.control]
     best = smallest_winning(summaries)
     dense = summaries[0]
+    if len(summaries) == 1:
+        return "Only the dense network is trained so far."
     if best is None:
         return (
             "No winning ticket: no level reaches the dense network's "

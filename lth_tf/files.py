@@ -5,10 +5,12 @@ process that is killed leaves the old file or the new one.
 """
 
 import contextlib
+import io
 import json
 import os
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
@@ -26,9 +28,15 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
         UsageError: if the file is missing or damaged.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, AttributeError) as error:
+        with zipfile.ZipFile(path) as archive:
+            # Read whole, unlike in np.load, for the archive to check its sums.
+            return {
+                name.removesuffix(".npy"): np.lib.format.read_array(
+                    io.BytesIO(archive.read(name)), allow_pickle=False
+                )
+                for name in archive.namelist()
+            }
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(damaged(path, str(error))) from error
 
 

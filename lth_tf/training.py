@@ -23,8 +23,8 @@ from lth_tf.masked_layers import pruned_are_zero
 from lth_tf.schedules import learning_rate
 from lth_tf.seeding import BatchOrder, stream_seed
 
-# Large enough to keep a core busy, small enough for activations of convolutions.
-_EVALUATION_BATCH = 1_000
+# Large enough to keep the cores busy, small enough for the activations of convolutions.
+_EVALUATION_BATCH = 500
 _CONVOLUTIONS = (
     keras.layers.Conv1D,
     keras.layers.Conv2D,
@@ -45,22 +45,22 @@ class Evaluation:
 
     Attributes:
         iteration: optimizer updates made so far in this level.
-        train_loss: mean loss of the batches since the last evaluation; NaN before
+        train_loss: mean loss of the batches since the last evaluation; None before
             the first iteration.
         validation_loss: mean loss of the validation set.
         validation_accuracy: fraction of the validation set classified right.
-        test_accuracy: the same of the test set; NaN where the curve has no point.
+        test_accuracy: the same of the test set; None where the curve has no point.
     """
 
     iteration: int
-    train_loss: float
+    train_loss: float | None
     validation_loss: float
     validation_accuracy: float
-    test_accuracy: float
+    test_accuracy: float | None
 
     def to_json(self) -> dict[str, float | int]:
-        """Returns the fields, without those that are NaN."""
-        return {k: v for k, v in dataclasses.asdict(self).items() if v == v}
+        """Returns the fields, without those that are None."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,11 +85,8 @@ class History:
     seconds: float
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Returns the evaluations by column: field name -> array [evaluations]."""
-        return {
-            field.name: np.array([getattr(e, field.name) for e in self.evaluations])
-            for field in dataclasses.fields(Evaluation)
-        }
+        """Returns the evaluations by column: field name -> array [evaluations], NaN for None."""
+        return _columns(self.evaluations)
 
     def summary(self) -> dict[str, float | int]:
         """Returns the numbers that describe the training as a whole."""
@@ -137,6 +134,8 @@ class Trainer:
         self._splits = {
             name: _on_device(getattr(data, name)) for name in ("train", "validation", "test")
         }
+        largest = max(len(data.train), len(data.validation), len(data.test))
+        self._evaluation_batch = min(_EVALUATION_BATCH, largest)
         self._loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         self._optimizer = make_optimizer(config)
         self._optimizer.build(model.trainable_variables)
@@ -147,12 +146,9 @@ class Trainer:
         self._random_states = [v for v in model.variables if v.name == "seed_generator_state"]
         self.traces = 0
         self._train = tf.function(self._train_interval, jit_compile=self._jit, autograph=False)
-        self._count_correct = {
-            name: tf.function(
-                lambda split=split: self._evaluate(split), jit_compile=self._jit, autograph=False
-            )
-            for name, split in self._splits.items()
-        }
+        self._count_correct = tf.function(
+            self._right_of_batch, jit_compile=self._jit, autograph=False
+        )
         self.restart()
 
     def restart(self, iteration: int = 0) -> None:
@@ -217,18 +213,25 @@ class Trainer:
 
     def accuracy(self, split: str) -> float:
         """Returns the model's accuracy on "train", "validation" or "test"."""
-        _, correct = self._count_correct[split]()
-        return int(correct) / len(self._splits[split][1])
+        images, labels = self._splits[split]
+        correct = 0
+        for start in range(0, int(labels.shape[0]), self._evaluation_batch):
+            batch = images[start : start + self._evaluation_batch]
+            truth = labels[start : start + self._evaluation_batch]
+            # Of one shape for all splits, so that it is compiled once; no logit is at -1.
+            missing = self._evaluation_batch - int(truth.shape[0])
+            batch = tf.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0)))
+            truth = tf.pad(truth, ((0, missing),), constant_values=-1)
+            correct += int(self._count_correct(batch, truth))
+        return correct / int(labels.shape[0])
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns everything that `restore` needs to go on from here, bit for bit."""
         arrays = {f"weight/{path}": to_numpy(v) for path, v in self._weights.items()}
         for name, variables in self._state_lists().items():
             arrays.update({f"{name}/{i}": to_numpy(v) for i, v in enumerate(variables)})
-        for field in dataclasses.fields(Evaluation):
-            arrays[f"evaluation/{field.name}"] = np.array(
-                [getattr(e, field.name) for e in self._evaluations]
-            )
+        for name, column in _columns(self._evaluations).items():
+            arrays[f"evaluation/{name}"] = column
         arrays["seconds"] = np.array(self._seconds)
         return arrays
 
@@ -241,7 +244,10 @@ class Trainer:
                 variable.assign(state[f"{name}/{i}"])
         fields = dataclasses.fields(Evaluation)
         columns = [state[f"evaluation/{field.name}"].tolist() for field in fields]
-        self._evaluations = [Evaluation(*row) for row in zip(*columns, strict=True)]
+        self._evaluations = [
+            Evaluation(*(None if value != value else value for value in row))
+            for row in zip(*columns, strict=True)
+        ]
         self.iteration = self._evaluations[-1].iteration
         self._seconds = float(state["seconds"])
 
@@ -272,13 +278,11 @@ class Trainer:
         interval = self._config.test_interval
         evaluation = Evaluation(
             iteration=self.iteration,
-            train_loss=float(loss_sum) / count if count else float("nan"),
+            train_loss=float(loss_sum) / count if count else None,
             validation_loss=float(loss),
-            validation_accuracy=int(correct) / len(self._splits["validation"][1]),
+            validation_accuracy=int(correct) / int(self._splits["validation"][1].shape[0]),
             test_accuracy=(
-                self.accuracy("test")
-                if interval and self.iteration % interval == 0
-                else float("nan")
+                self.accuracy("test") if interval and self.iteration % interval == 0 else None
             ),
         )
         if not np.isfinite(evaluation.validation_loss):
@@ -343,31 +347,40 @@ class Trainer:
         """Returns the mean loss of a split and how many examples are right."""
         images, labels = split
         examples = int(labels.shape[0])
-        whole = examples // _EVALUATION_BATCH
+        whole = examples // self._evaluation_batch
 
-        def measure(batch, truth):
+        def measure(start, size, totals):
+            loss, correct = totals
+            batch = tf.slice(images, (start, 0, 0, 0), (size, *images.shape[1:]))
+            truth = tf.slice(labels, (start,), (size,))
             logits = self._model(normalize(batch), training=False)
             losses = keras.ops.sparse_categorical_crossentropy(truth, logits, from_logits=True)
-            right = tf.equal(tf.argmax(logits, -1, tf.int32), truth)
-            return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, tf.int32))
+            return loss + tf.reduce_sum(losses), correct + _right(logits, truth)
 
-        def body(i, loss, correct):
-            start = i * _EVALUATION_BATCH
-            more_loss, more_correct = measure(
-                tf.slice(images, (start, 0, 0, 0), (_EVALUATION_BATCH, *images.shape[1:])),
-                tf.slice(labels, (start,), (_EVALUATION_BATCH,)),
-            )
-            return i + 1, loss + more_loss, correct + more_correct
-
-        totals = (tf.constant(0), tf.constant(0.0), tf.constant(0))
+        totals = (tf.constant(0.0), tf.constant(0))
         if whole:
-            totals = tf.while_loop(lambda i, *_: i < whole, body, totals, parallel_iterations=1)
-        _, loss, correct = totals
-        if examples % _EVALUATION_BATCH:
-            start = whole * _EVALUATION_BATCH
-            more_loss, more_correct = measure(images[start:], labels[start:])
-            loss, correct = loss + more_loss, correct + more_correct
+            _, totals = tf.while_loop(
+                lambda i, _: i < whole,
+                lambda i, t: (
+                    i + 1,
+                    measure(i * self._evaluation_batch, self._evaluation_batch, t),
+                ),
+                (tf.constant(0), totals),
+                parallel_iterations=1,
+            )
+        if examples % self._evaluation_batch:
+            start = whole * self._evaluation_batch
+            totals = measure(start, examples - start, totals)
+        loss, correct = totals
         return loss / examples, correct
+
+    @pruned_are_zero()
+    def _right_of_batch(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        return _right(self._model(normalize(images), training=False), labels)
+
+
+def _right(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), labels), tf.int32))
 
 
 def make_optimizer(config: ExperimentConfig) -> keras.optimizers.Optimizer:
@@ -385,6 +398,14 @@ def uses_jit(model: keras.Model, jit: str) -> bool:
     if tf.config.list_physical_devices("GPU"):
         return True
     return not any(isinstance(layer, _CONVOLUTIONS) for layer in model._flatten_layers())
+
+
+def _columns(evaluations: list[Evaluation]) -> dict[str, np.ndarray]:
+    columns = {}
+    for field in dataclasses.fields(Evaluation):
+        values = [getattr(evaluation, field.name) for evaluation in evaluations]
+        columns[field.name] = np.array([np.nan if value is None else value for value in values])
+    return columns
 
 
 def _on_device(split: Split) -> tuple[tf.Tensor, tf.Tensor]:

@@ -33,6 +33,13 @@ def digits():
 
 
 @pytest.fixture(scope="session")
+def digits_rgb():
+    from lth_tf import datasets
+
+    return datasets.load("digits", image_shape=(32, 32, 3), seed=0)
+
+
+@pytest.fixture(scope="session")
 def finished_run(digits, tmp_path_factory):
     """A run directory of two levels, each with both kinds of control. Not to be written to."""
     from lth_tf.lottery import find_tickets
@@ -75,3 +82,56 @@ def program(tmp_path):
         return Finished(child.returncode, out, err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def trainers():
+    """Network -> (model, its initial weights, trainer): tracing VGG-19 takes a while."""
+    return {}
+
+
+@pytest.fixture
+def shared_trainer(trainers, digits_rgb, monkeypatch):
+    """Returns network -> (config, data) of a quick run whose Trainer is kept for the next test."""
+    from lth_tf import datasets, lottery, tickets
+    from lth_tf.layers import get_masks, get_weights, set_masks, set_weights
+    from lth_tf.training import Trainer
+
+    def some(split, count):
+        return datasets.Split(split.images[:count], split.labels[:count])
+
+    data = dataclasses.replace(
+        digits_rgb,
+        train=some(digits_rgb.train, 40),
+        validation=some(digits_rgb.validation, 16),
+        test=some(digits_rgb.test, 16),
+    )
+    new_model = tickets.new_model
+
+    def kept_model(config, data, *stream):
+        if stream != ("init",):
+            return new_model(config, data, *stream)
+        model, weights, _ = trainers[config.network]
+        set_masks(model, {path: mask * 0 + 1 for path, mask in get_masks(model).items()})
+        set_weights(model, weights)
+        return model
+
+    def prepare(network):
+        config = dataclasses.replace(
+            TINY,
+            network=network,
+            iterations=2,
+            eval_interval=1,
+            test_interval=0,
+            batch_size=8,
+            levels=1,
+            prune_rate_conv=0.2,
+        )
+        if network not in trainers:
+            model = new_model(config, data, "init")
+            trainers[network] = (model, get_weights(model), Trainer(model, data, config))
+        monkeypatch.setattr(tickets, "new_model", kept_model)
+        monkeypatch.setattr(lottery, "Trainer", lambda *_: trainers[network][2])
+        return config, data
+
+    return prepare

@@ -1,0 +1,250 @@
+import dataclasses
+import random
+import shutil
+import time
+
+import numpy as np
+import pytest
+
+from lth_tf import lottery, masks
+from lth_tf.errors import UsageError
+from lth_tf.layers import get_masks
+from lth_tf.networks import NETWORKS
+from lth_tf.records import RunDir, Stage
+
+
+def run(path, config, data, **options):
+    run_dir = RunDir(path)
+    with run_dir.writing(config, {}):
+        lottery.find_tickets(config, data, run_dir, **options)
+    return run_dir
+
+
+def assert_same_results(one, other):
+    """Bit for bit: masks, weights, metrics and every number but the time it took."""
+    assert one.finished() == other.finished()
+    pairs = [(one.origin(), other.origin())]
+    for stage in one.finished():
+        pairs += [
+            (getattr(one, kind)(stage), getattr(other, kind)(stage))
+            for kind in ("mask", "trained", "history")
+        ]
+        first, second = ({**d.summary(stage), "seconds": 0} for d in (one, other))
+        assert first == second
+    for first, second in pairs:
+        assert first.keys() == second.keys()
+        for name in first:
+            np.testing.assert_array_equal(first[name], second[name])
+    assert one.metrics() == other.metrics()
+
+
+class Starts(lottery.Watcher):
+    """Keeps what each stage starts from."""
+
+    def __init__(self, monkeypatch):
+        self.models = {}
+        original = lottery._train
+
+        def train(stage, model, *rest):
+            from lth_tf.layers import get_weights
+
+            self.models[str(stage)] = (get_masks(model), get_weights(model))
+            original(stage, model, *rest)
+
+        monkeypatch.setattr(lottery, "_train", train)
+
+
+def test_counts_and_sizes_of_every_level(finished_run):
+    remaining = [finished_run.summary(Stage(level))["remaining"] for level in range(3)]
+    assert remaining == [266_200, 213_060, 170_538]
+    for level in (1, 2):
+        kept, before = finished_run.mask(Stage(level)), finished_run.mask(Stage(level - 1))
+        assert {path: int(mask.sum()) for path, mask in kept.items()} == {
+            1: {"fc1/kernel": 188_160, "fc2/kernel": 24_000, "output/kernel": 900},
+            2: {"fc1/kernel": 150_528, "fc2/kernel": 19_200, "output/kernel": 810},
+        }[level]
+        trained = finished_run.trained(Stage(level - 1))
+        for path in kept:
+            assert (kept[path] <= before[path]).all()
+            magnitude = np.abs(trained[path])
+            pruned = (kept[path] == 0) & (before[path] == 1)
+            assert magnitude[pruned].max() <= magnitude[kept[path] == 1].min()
+
+
+def test_every_saved_file_has_exactly_the_zeros_of_its_mask(finished_run):
+    for stage in finished_run.finished():
+        trained = finished_run.trained(stage)
+        for path, mask in finished_run.mask(stage).items():
+            assert (trained[path][mask == 0] == 0).all()
+            assert (trained[path][mask == 1] != 0).mean() > 0.999
+
+
+def test_every_level_starts_from_mask_times_origin(tmp_path, tiny, digits, monkeypatch):
+    starts = Starts(monkeypatch).models
+    run_dir = run(tmp_path / "run", tiny, digits)
+    origin = run_dir.origin()
+    for level in range(3):
+        kept, start = starts[f"level_{level:02d}"]
+        for path, value in start.items():
+            expected = origin[path] * kept[path] if path in kept else origin[path]
+            np.testing.assert_array_equal(value, expected)
+            np.testing.assert_array_equal(run_dir.ticket(level)[path], expected)
+
+
+def test_continue_starts_from_mask_times_trained(tmp_path, tiny, digits, monkeypatch):
+    starts = Starts(monkeypatch).models
+    run_dir = run(tmp_path / "run", dataclasses.replace(tiny, start="continue"), digits)
+    kept, start = starts["level_02"]
+    trained = run_dir.trained(Stage(1))
+    np.testing.assert_array_equal(start["fc1/kernel"], trained["fc1/kernel"] * kept["fc1/kernel"])
+    np.testing.assert_array_equal(start["fc1/bias"], trained["fc1/bias"])
+
+
+def test_rewinding_to_an_iteration(tmp_path, tiny, digits, monkeypatch):
+    starts = Starts(monkeypatch).models
+    config = dataclasses.replace(tiny, rewind_iteration=20)
+    run_dir = run(tmp_path / "run", config, digits)
+    whole = run(tmp_path / "whole", dataclasses.replace(tiny, iterations=20, levels=0), digits)
+    for path, value in whole.trained(Stage(0)).items():
+        np.testing.assert_array_equal(run_dir.origin()[path], value)
+    kept, start = starts["level_01"]
+    np.testing.assert_array_equal(
+        start["fc1/kernel"], run_dir.origin()["fc1/kernel"] * kept["fc1/kernel"]
+    )
+    assert run_dir.history(Stage(1))["iteration"].tolist() == [20, 40, 60]
+
+
+def test_oneshot_prunes_the_dense_network(tmp_path, tiny, digits):
+    run_dir = run(tmp_path / "run", dataclasses.replace(tiny, strategy="oneshot"), digits)
+    assert [run_dir.summary(Stage(n))["remaining"] for n in range(3)] == [266_200, 213_060, 170_538]
+    magnitude = np.abs(run_dir.trained(Stage(0))["fc1/kernel"])
+    kept = run_dir.mask(Stage(2))["fc1/kernel"] == 1
+    assert magnitude[~kept].max() <= magnitude[kept].min()
+
+
+def test_reinit_has_the_mask_and_other_weights(tmp_path, tiny, digits, monkeypatch):
+    starts = Starts(monkeypatch).models
+    run(tmp_path / "run", dataclasses.replace(tiny, levels=1, reinits=2), digits)
+    kept, start = starts["level_01"]
+    for k in range(2):
+        mask, weights = starts[f"level_01/reinit_{k}"]
+        np.testing.assert_array_equal(mask["fc1/kernel"], kept["fc1/kernel"])
+        survivors = kept["fc1/kernel"] == 1
+        assert (weights["fc1/kernel"] != start["fc1/kernel"])[survivors].mean() > 0.99
+        spread = weights["fc1/kernel"][survivors].std()
+        assert spread == pytest.approx((2 / 1084) ** 0.5, rel=0.02)
+    one, other = (starts[f"level_01/reinit_{k}"][1]["fc1/kernel"] for k in range(2))
+    assert (one != other).any()
+
+
+@pytest.mark.parametrize("weights", ["new", "origin"])
+def test_random_mask_has_the_counts_of_the_ticket(tmp_path, tiny, digits, monkeypatch, weights):
+    starts = Starts(monkeypatch).models
+    config = dataclasses.replace(tiny, levels=1, random_masks=1, random_mask_weights=weights)
+    run_dir = run(tmp_path / "run", config, digits)
+    kept, _ = starts["level_01"]
+    mask, start = starts["level_01/random_0"]
+    assert {k: int(v.sum()) for k, v in mask.items()} == {k: int(v.sum()) for k, v in kept.items()}
+    assert masks.overlap(mask, kept) == pytest.approx(0.8 / 1.2, abs=0.01)
+    from_origin = run_dir.origin()["fc1/kernel"] * mask["fc1/kernel"]
+    assert np.array_equal(start["fc1/kernel"], from_origin) == (weights == "origin")
+
+
+def test_finished_stages_are_skipped_and_more_can_be_added(tmp_path, tiny, digits, monkeypatch):
+    first = run(tmp_path / "run", dataclasses.replace(tiny, levels=1), digits)
+    trained = Starts(monkeypatch).models
+    run(tmp_path / "run", dataclasses.replace(tiny, levels=2, reinits=1), digits)
+    assert sorted(trained) == [
+        "level_00/reinit_0",
+        "level_01/reinit_0",
+        "level_02",
+        "level_02/reinit_0",
+    ]
+    at_once = run(tmp_path / "once", dataclasses.replace(tiny, levels=2, reinits=1), digits)
+    assert first.finished() == at_once.finished()
+    for stage in first.finished():
+        np.testing.assert_array_equal(
+            first.trained(stage)["fc1/kernel"], at_once.trained(stage)["fc1/kernel"]
+        )
+
+
+def test_levels_that_empty_a_layer_are_refused_before_training(tmp_path, tiny, digits):
+    config = dataclasses.replace(tiny, levels=60)
+    with pytest.raises(UsageError, match="would prune the last weight of 'output/kernel'"):
+        run(tmp_path / "run", dataclasses.replace(config, prune_rate_output=0.9), digits)
+    assert not list((tmp_path / "run").glob("level_*"))
+
+
+def test_summary_agrees_with_metrics(finished_run):
+    stage = Stage(1)
+    summary = finished_run.summary(stage)
+    lines = [r for r in finished_run.metrics() if (r["level"], r["control"]) == (1, "")]
+    assert [r["iteration"] for r in lines] == [0, 20, 40, 60]
+    assert "train_loss" not in lines[0]
+    best = min(lines, key=lambda r: r["validation_loss"])
+    assert best["iteration"] == summary["early_stop_iteration"]
+    assert best["test_accuracy"] == summary["early_stop_test_accuracy"]
+    assert lines[-1]["test_accuracy"] == summary["final_test_accuracy"]
+
+
+ARGUMENTS = (
+    "--dataset=digits",
+    "--iterations=2000",
+    "--eval_interval=20",
+    "--test_interval=0",
+    "--levels=2",
+    "--reinits=1",
+    "--checkpoint_seconds=0",
+)
+
+
+def test_killed_runs_end_as_uninterrupted_ones(program, tmp_path):
+    """SIGKILL at random moments, then again the same command: bit for bit the same."""
+    whole = program("experiments.lenet", *ARGUMENTS, "--runs_dir=whole")
+    assert whole.code == 0, whole.err
+    shuffle = random.Random(time.time_ns())
+    kills = 0
+    for _ in range(20):
+        wait = shuffle.uniform(4, 9)
+        done = program("experiments.lenet", *ARGUMENTS, "--runs_dir=killed", kill_after=wait)
+        if done.code == 0:
+            break
+        assert done.code == -9, done.err
+        kills += 1
+    else:
+        done = program("experiments.lenet", *ARGUMENTS, "--runs_dir=killed")
+        assert done.code == 0, done.err
+    assert kills >= 1
+    (one,), (other,) = (
+        [RunDir(p.parent) for p in (tmp_path / name).rglob("config.json")]
+        for name in ("whole", "killed")
+    )
+    assert_same_results(one, other)
+
+
+@pytest.mark.parametrize("start", ["rewind", "continue"])
+@pytest.mark.parametrize("strategy", ["iterative", "oneshot"])
+@pytest.mark.parametrize("control", ["none", "reinit", "random"])
+@pytest.mark.parametrize("network", NETWORKS.names())
+def test_every_network_strategy_start_and_control(
+    tmp_path, shared_trainer, network, strategy, start, control
+):
+    config, data = shared_trainer(network)
+    config = dataclasses.replace(
+        config,
+        strategy=strategy,
+        start=start,
+        reinits=int(control == "reinit"),
+        random_masks=int(control == "random"),
+    )
+    run_dir = run(tmp_path / "run", config, data)
+    expected = [Stage(level, c) for level in (0, 1) for c in ("", f"{control}_0")]
+    if control == "none":
+        expected = [Stage(0), Stage(1)]
+    assert run_dir.finished() == expected
+    for stage in expected:
+        trained, kept = run_dir.trained(stage), run_dir.mask(stage)
+        assert all((trained[path][mask == 0] == 0).all() for path, mask in kept.items())
+    assert run_dir.summary(Stage(1))["density"] < 0.85
+    assert run_dir.config() == config
+    shutil.rmtree(run_dir.path)  # 100 MB a level of VGG-19
