@@ -49,6 +49,9 @@ def encode(array: np.ndarray, order: tuple[int, ...]) -> Csr:
     """
     rows = array.transpose(order).reshape(-1, array.shape[order[-1]])
     row, indices = np.nonzero(rows)
+    if not len(row):
+        # Readers take a constant without values for none at all: store one zero.
+        row = indices = np.zeros(1, np.int64)
     counts = np.bincount(row, minlength=len(rows))
     segments = np.concatenate([[0], np.cumsum(counts)])
     return Csr(array.shape, order, _smallest(segments), _smallest(indices), rows[row, indices])
@@ -72,7 +75,7 @@ def decode(csr: Csr) -> np.ndarray:
 def smallest(array: np.ndarray) -> Csr:
     """Returns an array as the compressed sparse rows of the fewest bytes."""
     used = array != 0
-    nonzeros = int(used.sum())
+    nonzeros = max(1, int(used.sum()))
 
     def size(axis: int) -> int:
         length = array.shape[axis]

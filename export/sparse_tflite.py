@@ -167,7 +167,10 @@ def _as_convolution(graph: Graph, operator: schema.OperatorT, image: tuple[int, 
     before, after = int(operator.inputs[0]), int(operator.outputs[0])
     seen = _reshaped(graph, before, image)
     result = _reshaped(graph, after, (1, 1, int(graph.tensors[after].shape[-1])))
-    operator.inputs = np.array([seen, *operator.inputs[1:]], np.int32)
+    _, kernel, bias = map(int, operator.inputs)
+    if bias == -1:
+        bias = _zero_bias(graph, before, kernel)
+    operator.inputs = np.array([seen, kernel, bias], np.int32)
     operator.outputs = np.array([result], np.int32)
     place = graph.operators.index(operator)
     graph.operators[place : place + 1] = [
@@ -175,6 +178,17 @@ def _as_convolution(graph: Graph, operator: schema.OperatorT, image: tuple[int, 
         operator,
         _reshape(graph, result, after),
     ]
+
+
+def _zero_bias(graph: Graph, inputs: int, kernel: int) -> int:
+    """Adds the bias that an int8 CONV_2D has to have."""
+    bias = graph.add_constant(np.zeros(graph.tensors[kernel].shape[0], np.int32))
+    of_inputs, of_kernel = (graph.tensors[tensor].quantization for tensor in (inputs, kernel))
+    info = schema.QuantizationParametersT()
+    info.scale = (of_inputs.scale * of_kernel.scale).astype(np.float32)
+    info.zeroPoint = np.zeros(len(info.scale), np.int64)
+    graph.tensors[bias].quantization = info
+    return bias
 
 
 def _reshaped(graph: Graph, tensor: int, image: tuple[int, int, int]) -> int:

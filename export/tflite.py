@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from export.sparse_tflite import sparsify
+from export.whole import written_whole
 from lth_tf.errors import RunError, UsageError
-from lth_tf.files import write_whole
 
 VALUES = ("float32", "float16", "int8")
 """How the values of kernels can be stored."""
@@ -58,7 +58,8 @@ def to_tflite(
     """
     path = pathlib.Path(path)
     content = sparsify(dense_tflite(model, values, examples))
-    write_whole(path, lambda file: file.write(content))
+    with written_whole(path) as partial:
+        partial.write_bytes(content)
     return path
 
 
