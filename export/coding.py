@@ -35,7 +35,7 @@ class Table:
         starts: position of the kernel's first weight, all kernels in a row.
         skips: what to add to the sum of all gaps up to a weight to get its position.
         periods: weights of a kernel that are `periods` apart share a scale.
-        first_scales: index of the kernel's first scale.
+        first_scales: index of the kernel's first scale, or of its first value.
     """
 
     counts: np.ndarray
@@ -52,17 +52,18 @@ class Coded:
 
     Attributes:
         shapes: shape of each kernel.
-        values: "float32", "float16" or "int8".
+        numbers_are: "float32" or "float16" values; "int8" steps, each as large as the
+            weight's scale; or "indices" of a kernel's values, which stand in `scales`.
         table: what the decoder must know of each kernel.
         unary: unary parts of all gaps, uint8, 8 bits a byte, lowest first.
         low: low bits of all gaps, likewise, and 4 bytes of padding.
-        numbers: values uint8 [bytes a value, weights stored]: the bytes of the same
+        numbers: uint8 [bytes a number, weights stored]: the bytes of the same
             significance together, which deflates better.
         scales: float32; empty if there are none.
     """
 
     shapes: tuple[tuple[int, ...], ...]
-    values: str
+    numbers_are: str
     table: Table
     unary: np.ndarray
     low: np.ndarray
@@ -94,24 +95,27 @@ def encode(kernels: list[np.ndarray], values: str) -> Coded:
     """
     quantized = [_quantize(kernel, values) for kernel in kernels]
     flats = [number.ravel() for number, _ in quantized]
-    positions = [np.flatnonzero(flat) for flat in flats]
+    scales = [scale for _, scale in quantized]
     if sum(flat.size for flat in flats) > _MOST_WEIGHTS:
         raise UsageError(
             f"Expected fewer than 2**31 weights in kernels. "
             f"Received: {sum(flat.size for flat in flats)}."
         )
+    positions = [np.flatnonzero(flat) for flat in flats]
     gaps = [np.diff(position, prepend=-1) - 1 for position in positions]
     low_bits = [_best_low_bits(gap) for gap in gaps]
     stored = [flat[position] for flat, position in zip(flats, positions, strict=True)]
-    scales = [scale for _, scale in quantized]
-    numbers = np.concatenate(stored) if stored else np.zeros(0, np.float32)
+    numbers_are = values
+    if values != "int8" and (indexed := _indexed(stored)):
+        numbers_are, (stored, scales) = "indices", indexed
+    numbers = np.concatenate(stored)
     return Coded(
         shapes=tuple(kernel.shape for kernel in kernels),
-        values=values,
+        numbers_are=numbers_are,
         table=_table(flats, gaps, low_bits, scales),
         unary=_unary(np.concatenate([gap >> b for gap, b in zip(gaps, low_bits, strict=True)])),
         low=_low(gaps, low_bits),
-        numbers=np.ascontiguousarray(numbers.view(np.uint8).reshape(-1, BYTES[values]).T),
+        numbers=np.ascontiguousarray(numbers.view(np.uint8).reshape(-1, numbers.itemsize).T),
         scales=np.concatenate(scales).astype(np.float32),
     )
 
@@ -133,7 +137,7 @@ def _quantize(kernel: np.ndarray, values: str) -> tuple[np.ndarray, np.ndarray]:
         return kernel.astype("<f4"), no_scales
     if values == "float16":
         largest = float(np.abs(kernel).max(initial=0))
-        if largest > np.finfo(np.float16).max:
+        if largest > float(np.finfo(np.float16).max):
             raise UsageError(
                 f"Expected weights that float16 can hold. Received: one of size {largest:g}. "
                 "Use values='float32' or 'int8'."
@@ -151,6 +155,21 @@ def _scales(kernel: np.ndarray) -> np.ndarray:
     rows = kernel.reshape(-1, channels if per_channel else 1)
     scales = np.abs(rows).max(axis=0, initial=0).astype(np.float32) / np.float32(127)
     return np.where(scales > 0, scales, np.float32(1))
+
+
+def _indexed(stored: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
+    """Returns indices and values of kernels with few values each, as clustered ones have."""
+    values, indices = zip(
+        *(np.unique(kernel, return_inverse=True) for kernel in stored), strict=True
+    )
+    if max(kernel.size for kernel in values) > 256:
+        return None
+    saved = sum(
+        index.size * (kernel.itemsize - 1) for index, kernel in zip(indices, stored, strict=True)
+    )
+    if 4 * sum(kernel.size for kernel in values) >= saved:
+        return None
+    return [index.astype(np.uint8) for index in indices], list(values)
 
 
 def _best_low_bits(gaps: np.ndarray) -> int:

@@ -8,7 +8,7 @@ does not grow with the number of kernels, but for a slice and a reshape.
 import numpy as np
 import tensorflow as tf
 
-from export.coding import BYTES, Coded, deflated
+from export.coding import Coded, deflated
 
 _raw = tf.raw_ops
 _left = tf.bitwise.left_shift
@@ -24,11 +24,7 @@ def decode(coded: Coded) -> list[tf.Tensor]:
     gaps = _gaps(coded, kernel)
     table = coded.table
     positions = tf.cumsum(gaps + 1) + tf.gather(table.skips, kernel)
-    values = _values(coded)
-    if coded.scales.size:
-        offset = positions - tf.gather(table.starts, kernel)
-        offset = tf.math.floormod(offset, tf.gather(table.periods, kernel))
-        values *= tf.gather(coded.scales, offset + tf.gather(table.first_scales, kernel))
+    values = _values(coded, kernel, positions)
     sizes = [_size(shape) for shape in coded.shapes]
     # Raw operations: each function of tf.* adds several to the file.
     flat = _raw.ScatterNd(
@@ -62,16 +58,27 @@ def _gaps(coded: Coded, kernel: tf.Tensor) -> tf.Tensor:
     return _left(high, widths) + low
 
 
-def _values(coded: Coded) -> tf.Tensor:
-    numbers = deflated(coded.numbers)
-    if len(numbers) < coded.numbers.size:
-        numbers = tf.io.decode_compressed(numbers, "ZLIB")
-    else:
-        numbers = tf.constant(coded.numbers.tobytes())
-    if coded.values == "int8":
-        return tf.cast(tf.io.decode_raw(numbers, tf.int8), tf.float32)
-    planes = tf.reshape(tf.io.decode_raw(numbers, tf.uint8), [BYTES[coded.values], -1])
-    return tf.cast(tf.bitcast(tf.transpose(planes), coded.values), tf.float32)
+def _values(coded: Coded, kernel: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+    """Returns the values of the stored weights, float32."""
+    table, numbers = coded.table, _numbers(coded)
+    if coded.numbers_are in ("float32", "float16"):
+        planes = tf.reshape(tf.io.decode_raw(numbers, tf.uint8), [coded.numbers.shape[0], -1])
+        return tf.cast(tf.bitcast(tf.transpose(planes), coded.numbers_are), tf.float32)
+    first = tf.gather(table.first_scales, kernel)
+    if coded.numbers_are == "indices":
+        indices = tf.cast(tf.io.decode_raw(numbers, tf.uint8), tf.int32)
+        return tf.gather(coded.scales, first + indices)
+    offset = positions - tf.gather(table.starts, kernel)
+    scales = first + tf.math.floormod(offset, tf.gather(table.periods, kernel))
+    return tf.cast(tf.io.decode_raw(numbers, tf.int8), tf.float32) * tf.gather(coded.scales, scales)
+
+
+def _numbers(coded: Coded) -> tf.Tensor:
+    """Returns the bytes of all numbers, deflated in the file if that is smaller."""
+    small = deflated(coded.numbers)
+    if len(small) < coded.numbers.size:
+        return tf.io.decode_compressed(small, "ZLIB")
+    return tf.constant(coded.numbers.tobytes())
 
 
 def _size(shape: tuple[int, ...]) -> int:

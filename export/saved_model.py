@@ -15,7 +15,7 @@ from export import decoding, forward, shrink
 from export.coding import Coded, encode
 from export.size import kernels
 from export.whole import written_whole
-from lth_tf.errors import RunError
+from lth_tf.errors import RunError, UsageError
 
 INPUT, OUTPUT = "inputs", "outputs"
 
@@ -29,9 +29,9 @@ class _Kernels(tf.saved_model.experimental.TrackableResource):
         super().__init__()
         self._coded = coded
 
-    def read(self) -> list[tf.Tensor]:
-        """Returns the kernels; nothing is copied."""
-        stored = _raw.ReadVariableOp(resource=self.resource_handle, dtype=tf.variant)
+    def read(self, handle: tf.Tensor) -> list[tf.Tensor]:
+        """Returns the kernels behind the resource's handle; nothing is copied."""
+        stored = _raw.ReadVariableOp(resource=handle, dtype=tf.variant)
         return [
             _raw.TensorListGetItem(
                 input_handle=stored, index=i, element_shape=shape, element_dtype=tf.float32
@@ -126,11 +126,19 @@ def dense_saved_model(model: keras.Model, path: str | os.PathLike) -> pathlib.Pa
 
 def _write(model: keras.Model, path: pathlib.Path, values: str) -> None:
     variables = kernels(model)
+    if not variables:
+        raise UsageError(
+            f"Expected a model with at least one kernel. Received: model={model.name!r}, which has "
+            "no float32 weights of rank 2 or more."
+        )
     resource = _Kernels(encode([to_numpy(kernel) for kernel in variables], values))
+    # It is created here, so that the function below captures it: one that is created
+    # inside a function is looked up by name, on the device that the function runs on.
+    handle = resource.resource_handle
     graph = forward.trace(model, variables)
 
     def serve(inputs):
-        places = dict(zip(graph.kernels, resource.read(), strict=True))
+        places = dict(zip(graph.kernels, resource.read(handle), strict=True))
         feeds = {graph.inputs: inputs, **places}
         (outputs,) = tf.graph_util.import_graph_def(
             graph.graph, input_map=feeds, return_elements=[graph.outputs], name=""

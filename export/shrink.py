@@ -138,6 +138,8 @@ def _merge_constants(function: function_pb2.FunctionDef) -> None:
 def _rename_functions(meta: meta_graph_pb2.MetaGraphDef) -> None:
     """Gives functions short names without the numbers of the process that made them."""
     graph, objects = meta.graph_def, meta.object_graph_def
+    functions = sorted(graph.library.function, key=_creation_order)
+    _keep(graph.library.function, functions)
     renamed = {
         function.signature.name: f"f{i}" for i, function in enumerate(graph.library.function)
     }
@@ -159,6 +161,12 @@ def _rename_functions(meta: meta_graph_pb2.MetaGraphDef) -> None:
         if item.HasField("bare_concrete_function"):
             bare = item.bare_concrete_function
             bare.concrete_function_name = renamed[bare.concrete_function_name]
+
+
+def _creation_order(function: function_pb2.FunctionDef) -> tuple[int, str]:
+    """TensorFlow numbers functions as it makes them and writes them in the order of a hash."""
+    number = function.signature.name.rpartition("_")[2]
+    return (int(number) if number.isdigit() else 0, function.signature.name)
 
 
 def _called(nodes, functions: dict) -> list[str]:

@@ -1,0 +1,144 @@
+"""python -m export, as a user sees it."""
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from export import command
+from export.options import ExportOptions
+from lth_tf import program as ending
+
+
+def guarded(**fields):
+    return ending.guarded(lambda: command.run(ExportOptions(**fields)))
+
+
+def test_a_run_end_to_end(program, lenet_run, tmp_path):
+    done = program(
+        "export",
+        f"--run={lenet_run.path}",
+        "--level=8",
+        "--format=tflite,saved_model",
+        f"--output_dir={tmp_path / 'out'}",
+        "--latency_seconds=0.5",
+    )
+    assert done.code == 0, done.err
+    assert done.err == ""
+    assert sorted(os.listdir(tmp_path / "out")) == [
+        "lenet_level_08_float32.tflite",
+        "lenet_level_08_float32_saved_model",
+    ]
+    rows = {
+        line.split()[0]: line.split()
+        for line in done.out.splitlines()
+        if line.startswith("lenet_level")
+    }
+    for name, most in (
+        ("lenet_level_08_float32.tflite", 1.45),
+        ("lenet_level_08_float32_saved_model", 1.5),
+    ):
+        _, size, dense, ratio, limit, to_limit, gzipped, ms, dense_ms, accuracy, percent = rows[
+            name
+        ]
+        size, dense, limit = (int(text.replace(",", "")) for text in (size, dense, limit))
+        assert dense > 1_060_000
+        assert float(ratio.removesuffix("x")) == pytest.approx(dense / size, abs=0.06)
+        assert float(to_limit) == pytest.approx(size / limit, abs=0.006)
+        assert float(to_limit) < most
+        assert float(ms) > 0 and float(dense_ms) > 0
+        assert float(accuracy) == pytest.approx(
+            float(re.search(r"itself has ([\d.]+) %", done.out)[1])
+        )
+    assert done.out.count("100.00 % of the predictions are the model's") == 2
+    assert "saved_model: smaller, not faster" in done.out
+
+
+def test_int8_and_keras_of_the_users_own_file(lenet, tmp_path, capsys):
+    trained = lenet(6)
+    trained.model.save(tmp_path / "mine.keras")
+    np.savez(tmp_path / "data.npz", x=trained.images, y=trained.labels)
+    code = guarded(
+        model=str(tmp_path / "mine.keras"),
+        examples=str(tmp_path / "data.npz"),
+        format="tflite,keras",
+        values="int8",
+        latency_seconds=0.0,
+    )
+    assert code == 0
+    assert sorted(os.listdir(tmp_path / "export")) == ["mine_float32.keras", "mine_int8.tflite"]
+    out = capsys.readouterr().out
+    assert "neither smaller nor faster" in out
+    assert "int8 files smaller, not faster" in out
+
+
+def test_help_comes_without_tensorflow():
+    code = "import runpy, sys; sys.argv = ['export', '--help']\n"
+    code += "try: runpy.run_module('export', run_name='__main__')\n"
+    code += "except SystemExit as end: print('code', end.code, 'tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--tolerance (in [0.0, 100.0]; default 0.0)" in done.stdout
+    assert done.stdout.endswith("code 0 False\n")
+
+
+def test_an_unknown_flag(program):
+    done = program("export", "--formt=tflite")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "error: Expected a known flag. Received: --formt. Did you mean --format?\n"
+
+
+def test_int8_without_representative_data(lenet, tmp_path, capsys):
+    lenet(6).model.save(tmp_path / "mine.keras")
+    assert guarded(model=str(tmp_path / "mine.keras"), values="int8") == 2
+    assert "Expected --examples=FILE.npy for int8 .tflite files" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["mine.keras"]
+
+
+def test_fine_tuning_without_labels(lenet, tmp_path, capsys):
+    lenet(6).model.save(tmp_path / "mine.keras")
+    np.save(tmp_path / "x.npy", lenet(6).images)
+    fields = {"model": str(tmp_path / "mine.keras"), "examples": str(tmp_path / "x.npy")}
+    assert guarded(**fields, cluster=16) == 2
+    assert "inputs x and labels y for --cluster" in capsys.readouterr().err
+
+
+def test_a_dead_network_leaves_nothing_behind(lenet, tmp_path, capsys):
+    model = lenet(6).model
+    model.get_layer("fc2").kernel.assign(np.zeros((300, 100)))
+    model.save(tmp_path / "dead.keras")
+    assert guarded(model=str(tmp_path / "dead.keras")) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert os.listdir(tmp_path) == ["dead.keras"]
+
+
+def test_an_output_folder_that_is_a_file(lenet, tmp_path, capsys):
+    lenet(6).model.save(tmp_path / "mine.keras")
+    fields = {"model": str(tmp_path / "mine.keras"), "output_dir": str(tmp_path / "mine.keras")}
+    assert guarded(**fields, format="saved_model") == 2
+    assert "folder that can be written to" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["mine.keras"]
+
+
+def test_a_file_that_fails_verification_leaves_nothing_behind(lenet, tmp_path, capsys, monkeypatch):
+    trained = lenet(6)
+    trained.model.save(tmp_path / "mine.keras")
+    other = lenet(2).model
+    monkeypatch.setattr(command, "compact", lambda model: other)
+    code = guarded(model=str(tmp_path / "mine.keras"), format="saved_model")
+    assert code == 1
+    assert "failed verification and was deleted" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["mine.keras"]
+
+
+def test_functions_keep_their_names_when_their_modules_are_imported():
+    import export.compact
+    import export.latency
+    import export.strip
+    import export.verify
+
+    for name in ("strip", "compact", "verify", "latency", "to_tflite", "to_saved_model"):
+        assert callable(getattr(export, name)), name

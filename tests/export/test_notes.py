@@ -1,0 +1,38 @@
+"""What a file will not do is said plainly."""
+
+import keras
+import numpy as np
+from keras import layers
+
+from export.notes import speed_notes
+
+
+def dense(density):
+    model = keras.Sequential([keras.Input((100,)), layers.Dense(100, name="fc")])
+    kernel = np.zeros(10_000)
+    kernel[: round(10_000 * density)] = 1
+    model.set_weights([kernel.reshape(100, 100), np.zeros(100)])
+    return model
+
+
+def test_a_sparse_dense_layer_is_faster_in_float32_tflite_only():
+    assert speed_notes(dense(0.05), "tflite", "float32") == []
+    assert "not faster" in speed_notes(dense(0.05), "tflite", "float16")[0]
+    assert "not faster" in speed_notes(dense(0.05), "tflite", "int8")[0]
+    assert "not faster" in speed_notes(dense(0.05), "saved_model", "float32")[0]
+
+
+def test_a_denser_layer_is_named():
+    (note,) = speed_notes(dense(0.07), "tflite", "float32")
+    assert "above 6 % density" in note
+    assert "fc (7.0 %)" in note
+
+
+def test_convolutions():
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(2, 3)])
+    (note,) = speed_notes(model, "tflite", "float32")
+    assert "convolutions are smaller, not faster" in note
+
+
+def test_a_keras_file_is_not_even_smaller():
+    assert "neither smaller nor faster" in speed_notes(dense(0.01), "keras", "float32")[0]

@@ -1,0 +1,100 @@
+"""verify: stock runtimes in processes of their own, and what happens to bad files."""
+
+import numpy as np
+import pytest
+
+from export.process import ProgramError, run_program
+from export.saved_model import to_saved_model
+from export.tflite import to_tflite
+from export.verify import verify
+from lth_tf.errors import RunError, UsageError
+
+
+def test_a_saved_model_in_all_three_loaders(lenet, tmp_path):
+    trained = lenet(6)
+    path = to_saved_model(trained.model, tmp_path / "ticket")
+    report = verify(path, trained.model, trained.images[:100])
+    assert [check.runtime for check in report.checks] == [
+        "tf.saved_model.load",
+        "tf.compat.v1.saved_model.load",
+        "keras.layers.TFSMLayer",
+    ]
+    assert {check.examples for check in report.checks} == {100}
+    assert report.agreement == 1.0
+    assert report.max_difference < 1e-5
+    assert report.outputs.shape == (100, 10)
+
+
+def test_a_tflite_file_in_both_interpreters(lenet, tmp_path):
+    trained = lenet(6)
+    path = to_tflite(trained.model, tmp_path / "ticket.tflite")
+    report = verify(path, trained.model, trained.images)
+    assert [check.runtime for check in report.checks] == ["ai_edge_litert", "tf.lite"]
+    assert report.agreement == 1.0
+    assert report.max_difference < 1e-4
+
+
+def test_a_keras_file_loads_without_lth_tf(lenet, tmp_path):
+    trained = lenet(3)
+    trained.model.save(tmp_path / "ticket.keras")
+    report = verify(tmp_path / "ticket.keras", trained.model, trained.images[:8])
+    assert report.max_difference < 1e-5
+
+
+def test_a_file_of_another_model_is_deleted(lenet, tmp_path):
+    path = to_tflite(lenet(2).model, tmp_path / "ticket.tflite")
+    trained = lenet(7)
+    with pytest.raises(
+        RunError, match=r"ticket\.tflite failed.*deleted: in ai_edge_litert.*differ"
+    ):
+        verify(path, trained.model, trained.images)
+    assert not path.exists()
+
+
+def test_a_truncated_saved_model_is_deleted(lenet, tmp_path):
+    trained = lenet(2)
+    path = to_saved_model(trained.model, tmp_path / "ticket")
+    content = (path / "saved_model.pb").read_bytes()
+    (path / "saved_model.pb").write_bytes(content[: len(content) // 2])
+    with pytest.raises(RunError, match=r"deleted: tf\.saved_model\.load does not run it: .*Error"):
+        verify(path, trained.model, trained.images[:8])
+    assert not path.exists()
+
+
+def test_outputs_that_are_not_finite(lenet, tmp_path):
+    trained = lenet(2)
+    broken = lenet(2).model
+    broken.layers[-1].bias.assign(np.full(10, np.nan))
+    broken.save(tmp_path / "ticket.keras")
+    with pytest.raises(RunError, match=r"100\.00% of its outputs are NaN or infinite"):
+        verify(tmp_path / "ticket.keras", trained.model, trained.images[:8])
+    assert not (tmp_path / "ticket.keras").exists()
+
+
+def test_garbage_is_deleted(lenet, tmp_path):
+    path = tmp_path / "ticket.tflite"
+    path.write_bytes(b"not a flatbuffer" * 10)
+    with pytest.raises(RunError, match="ai_edge_litert does not run it: ValueError"):
+        verify(path, lenet(2).model, lenet(2).images[:8])
+    assert not path.exists()
+
+
+def test_no_examples(lenet, tmp_path):
+    path = tmp_path / "ticket.tflite"
+    path.write_bytes(b"")
+    with pytest.raises(UsageError, match="at least one example"):
+        verify(path, lenet(2).model, lenet(2).images[:0])
+    assert path.exists()
+
+
+@pytest.mark.parametrize("name", ["missing.tflite", "file.txt", "folder"])
+def test_what_is_no_exported_file(lenet, name, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file.txt").write_bytes(b"")
+    with pytest.raises(UsageError, match=f"Expected a .tflite or .keras file.*{name}"):
+        verify(tmp_path / name, lenet(2).model, lenet(2).images[:8])
+
+
+def test_a_program_that_fails_says_why():
+    with pytest.raises(ProgramError, match="KeyError: 'no such command'"):
+        run_program("runtimes.py", "no such command")
