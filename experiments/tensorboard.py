@@ -3,10 +3,11 @@
 import pathlib
 
 import tensorflow as tf
+from tensorflow.compat.v1 import Summary
 
+from lth_tf.history import Evaluation
 from lth_tf.lottery import Watcher
 from lth_tf.records import Stage
-from lth_tf.training import Evaluation
 
 
 class EventWriter(Watcher):
@@ -23,19 +24,22 @@ class EventWriter(Watcher):
     def stage_started(self, stage: Stage, density: float, iteration: int) -> None:
         """Opens the stage's event file."""
         self._writer = tf.summary.create_file_writer(str(self._folder / str(stage)))
-        with self._writer.as_default(step=iteration):
-            tf.summary.scalar("density", density)
+        self._write({"density": density}, iteration)
 
     def evaluated(self, stage: Stage, evaluation: Evaluation) -> None:
         """Adds the evaluation's numbers; those that were not measured are left out."""
         numbers = evaluation.to_json()
-        with self._writer.as_default(step=numbers.pop("iteration")):
-            for name, value in numbers.items():
-                tf.summary.scalar(name, value)
-        self._writer.flush()
+        self._write(numbers, numbers.pop("iteration"))
 
     def stage_finished(self, stage: Stage, summary: dict) -> None:
         """Closes the event file."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+    def _write(self, numbers: dict[str, float], step: int) -> None:
+        # tf.summary.scalar would need the tensorboard package to be installed here.
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
+        with self._writer.as_default():
+            tf.summary.experimental.write_raw_pb(Summary(value=values).SerializeToString(), step)
+        self._writer.flush()

@@ -9,9 +9,10 @@ from lth_tf import masks as mask_counts
 from lth_tf import networks, pruning, tickets
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
+from lth_tf.history import Evaluation
 from lth_tf.layers import get_masks, get_weights
 from lth_tf.records import RunDir, Stage
-from lth_tf.training import Evaluation, Trainer
+from lth_tf.training import Trainer
 
 
 class Watcher:

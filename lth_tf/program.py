@@ -22,6 +22,6 @@ def guarded(work: Callable[[], None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
+        print("\nInterrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
         return 130
     return 0

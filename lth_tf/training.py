@@ -6,7 +6,6 @@ device. Masks and weights are variables that are assigned, so the function is
 traced once and serves every level.
 """
 
-import dataclasses
 import time
 from collections.abc import Iterator
 
@@ -18,6 +17,7 @@ from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data, Split
 from lth_tf.datasets.preprocessing import augment, normalize
 from lth_tf.errors import RunError
+from lth_tf.history import Evaluation, History, from_columns, to_columns
 from lth_tf.layers import to_numpy, weight_variables, zero_pruned
 from lth_tf.masked_layers import pruned_are_zero
 from lth_tf.schedules import learning_rate
@@ -37,70 +37,6 @@ _CONVOLUTIONS = (
     keras.layers.SeparableConv1D,
     keras.layers.SeparableConv2D,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """What is known after an interval of training.
-
-    Attributes:
-        iteration: optimizer updates made so far in this level.
-        train_loss: mean loss of the batches since the last evaluation; None before
-            the first iteration.
-        validation_loss: mean loss of the validation set.
-        validation_accuracy: fraction of the validation set classified right.
-        test_accuracy: the same of the test set; None where the curve has no point.
-    """
-
-    iteration: int
-    train_loss: float | None
-    validation_loss: float
-    validation_accuracy: float
-    test_accuracy: float | None
-
-    def to_json(self) -> dict[str, float | int]:
-        """Returns the fields, without those that are None."""
-        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
-
-
-@dataclasses.dataclass(frozen=True)
-class History:
-    """What became of one training.
-
-    Attributes:
-        evaluations: in the order of their iteration.
-        early_stop_iteration: iteration of the minimum validation loss, the first
-            if there are several.
-        early_stop_test_accuracy: test accuracy of the weights at that iteration.
-        final_test_accuracy: test accuracy of the weights at the last iteration.
-        final_train_accuracy: the same on the training set.
-        seconds: time it took in this process.
-    """
-
-    evaluations: list[Evaluation]
-    early_stop_iteration: int
-    early_stop_test_accuracy: float
-    final_test_accuracy: float
-    final_train_accuracy: float
-    seconds: float
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Returns the evaluations by column: field name -> array [evaluations], NaN for None."""
-        return _columns(self.evaluations)
-
-    def summary(self) -> dict[str, float | int]:
-        """Returns the numbers that describe the training as a whole."""
-        best = min(self.evaluations, key=lambda e: e.validation_loss)
-        return {
-            "iterations": self.evaluations[-1].iteration,
-            "early_stop_iteration": self.early_stop_iteration,
-            "early_stop_validation_loss": best.validation_loss,
-            "early_stop_validation_accuracy": best.validation_accuracy,
-            "early_stop_test_accuracy": self.early_stop_test_accuracy,
-            "final_test_accuracy": self.final_test_accuracy,
-            "final_train_accuracy": self.final_train_accuracy,
-            "seconds": round(self.seconds, 3),
-        }
 
 
 class Trainer:
@@ -230,7 +166,7 @@ class Trainer:
         arrays = {f"weight/{path}": to_numpy(v) for path, v in self._weights.items()}
         for name, variables in self._state_lists().items():
             arrays.update({f"{name}/{i}": to_numpy(v) for i, v in enumerate(variables)})
-        for name, column in _columns(self._evaluations).items():
+        for name, column in to_columns(self._evaluations).items():
             arrays[f"evaluation/{name}"] = column
         arrays["seconds"] = np.array(self._seconds)
         return arrays
@@ -242,12 +178,13 @@ class Trainer:
         for name, variables in self._state_lists().items():
             for i, variable in enumerate(variables):
                 variable.assign(state[f"{name}/{i}"])
-        fields = dataclasses.fields(Evaluation)
-        columns = [state[f"evaluation/{field.name}"].tolist() for field in fields]
-        self._evaluations = [
-            Evaluation(*(None if value != value else value for value in row))
-            for row in zip(*columns, strict=True)
-        ]
+        self._evaluations = from_columns(
+            {
+                name.removeprefix("evaluation/"): column
+                for name, column in state.items()
+                if name.startswith("evaluation/")
+            }
+        )
         self.iteration = self._evaluations[-1].iteration
         self._seconds = float(state["seconds"])
 
@@ -398,14 +335,6 @@ def uses_jit(model: keras.Model, jit: str) -> bool:
     if tf.config.list_physical_devices("GPU"):
         return True
     return not any(isinstance(layer, _CONVOLUTIONS) for layer in model._flatten_layers())
-
-
-def _columns(evaluations: list[Evaluation]) -> dict[str, np.ndarray]:
-    columns = {}
-    for field in dataclasses.fields(Evaluation):
-        values = [getattr(evaluation, field.name) for evaluation in evaluations]
-        columns[field.name] = np.array([np.nan if value is None else value for value in values])
-    return columns
 
 
 def _on_device(split: Split) -> tuple[tf.Tensor, tf.Tensor]:

@@ -74,8 +74,10 @@ def plan(sizes: dict[str, int], groups: dict[str, str], config: ExperimentConfig
         config: scope, prune rates and levels.
 
     Raises:
-        UsageError: if a layer would lose its last weight.
+        UsageError: if a layer would lose its last weight, or the method is
+            unknown.
     """
+    CRITERIA.get(config.method)
     totals = []
     sizes_now = _pools(sizes, groups, config)
     for level in range(config.levels + 1):

@@ -1,0 +1,87 @@
+"""What became of one training: plain numbers."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What is known after an interval of training.
+
+    Attributes:
+        iteration: optimizer updates made so far in this level.
+        train_loss: mean loss of the batches since the last evaluation; None before
+            the first iteration.
+        validation_loss: mean loss of the validation set.
+        validation_accuracy: fraction of the validation set classified right.
+        test_accuracy: the same of the test set; None where the curve has no point.
+    """
+
+    iteration: int
+    train_loss: float | None
+    validation_loss: float
+    validation_accuracy: float
+    test_accuracy: float | None
+
+    def to_json(self) -> dict[str, float | int]:
+        """Returns the fields, without those that are None."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """What became of one training.
+
+    Attributes:
+        evaluations: in the order of their iteration.
+        early_stop_iteration: iteration of the minimum validation loss, the first
+            if there are several.
+        early_stop_test_accuracy: test accuracy of the weights at that iteration.
+        final_test_accuracy: test accuracy of the weights at the last iteration.
+        final_train_accuracy: the same on the training set.
+        seconds: time it took in this process.
+    """
+
+    evaluations: list[Evaluation]
+    early_stop_iteration: int
+    early_stop_test_accuracy: float
+    final_test_accuracy: float
+    final_train_accuracy: float
+    seconds: float
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns the evaluations by column: field name -> array [evaluations], NaN for None."""
+        return to_columns(self.evaluations)
+
+    def summary(self) -> dict[str, float | int]:
+        """Returns the numbers that describe the training as a whole."""
+        best = min(self.evaluations, key=lambda e: e.validation_loss)
+        return {
+            "iterations": self.evaluations[-1].iteration,
+            "early_stop_iteration": self.early_stop_iteration,
+            "early_stop_validation_loss": best.validation_loss,
+            "early_stop_validation_accuracy": best.validation_accuracy,
+            "early_stop_test_accuracy": self.early_stop_test_accuracy,
+            "final_test_accuracy": self.final_test_accuracy,
+            "final_train_accuracy": self.final_train_accuracy,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def to_columns(evaluations: list[Evaluation]) -> dict[str, np.ndarray]:
+    """Returns field name -> array [evaluations], NaN for None."""
+    columns = {}
+    for field in dataclasses.fields(Evaluation):
+        values = [getattr(evaluation, field.name) for evaluation in evaluations]
+        columns[field.name] = np.array([np.nan if value is None else value for value in values])
+    return columns
+
+
+def from_columns(columns: dict[str, np.ndarray]) -> list[Evaluation]:
+    """Returns the evaluations that `to_columns` was given."""
+    names = [field.name for field in dataclasses.fields(Evaluation)]
+    return [
+        Evaluation(*(None if value != value else value for value in row))
+        for row in zip(*(columns[name].tolist() for name in names), strict=True)
+    ]

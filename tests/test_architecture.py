@@ -1,0 +1,76 @@
+"""The shape of the house: who may import whom, and how large a room gets."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# A module imports from its own layer and the ones below.
+LAYERS = [
+    {"lottery", "callbacks", "tuning"},
+    {"tickets"},
+    {"training", "pruning", "networks", "datasets"},
+    {"layers", "schedules", "records"},
+    {"masked_layers", "masks"},
+    {"files", "flags", "history", "winning", "seeding", "program", "quiet"},
+    {"config", "registry"},
+    {"errors"},
+]
+HEIGHT = {name: -height for height, names in enumerate(LAYERS) for name in names}
+NUMPY_ONLY = ["config", "registry", "seeding", "masks", "pruning", "pruning.select", "records"]
+
+
+def sources(package):
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported(path):
+    """Returns the dotted names a file imports, those inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_packages_import_one_way():
+    for path in sources("lth_tf"):
+        assert not {n.split(".")[0] for n in imported(path)} & {"experiments", "export"}, path
+    for path in sources("export"):
+        assert "experiments" not in {n.split(".")[0] for n in imported(path)}, path
+    for path in sources("experiments"):
+        assert "export" not in {n.split(".")[0] for n in imported(path)}, path
+
+
+def test_modules_import_downwards():
+    for path in sources("lth_tf"):
+        room = path.relative_to(ROOT / "lth_tf").parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        for name in imported(path):
+            parts = name.split(".")
+            if parts[0] == "lth_tf" and len(parts) > 1 and parts[1] in HEIGHT:
+                assert HEIGHT[parts[1]] <= HEIGHT[room], f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("module", NUMPY_ONLY)
+def test_numpy_is_enough(module):
+    code = f"import sys, lth_tf.{module}; assert not {{'tensorflow', 'keras'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_tfmot_is_never_imported_into_keras_3():
+    for package in ("lth_tf", "experiments"):
+        for path in sources(package):
+            assert "tensorflow_model_optimization" not in set(imported(path)), path
+
+
+@pytest.mark.parametrize("package", ["lth_tf", "experiments", "export", "tests"])
+def test_files_stay_small(package):
+    for path in sources(package):
+        assert path.read_text().count("\n") <= 400, path

@@ -1,0 +1,214 @@
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from lth_tf.records import RunDir, Stage
+
+ROOT = pathlib.Path(__file__).parents[1]
+QUICK = (
+    "--dataset=digits",
+    "--iterations=40",
+    "--eval_interval=20",
+    "--test_interval=20",
+    "--levels=1",
+)
+NAME = "dataset=digits,eval_interval=20,iterations=40,test_interval=20"
+
+
+@pytest.mark.parametrize(
+    "module, flags, code, message",
+    [
+        ("lenet", ["--lvels=3"], 2, "Received: --lvels. Did you mean --levels?"),
+        ("lenet", ["--zzz"], 2, "Received: --zzz. --help lists the flags."),
+        ("lenet", ["levels=3"], 2, "Expected flags (--name=value). Received: 'levels=3'."),
+        ("lenet", ["--levels=many"], 2, "flag --levels=many"),
+        ("lenet", ["--prune_rate_fc=1"], 2, "prune_rate_fc to be a number in [0.0, 1.0). Received"),
+        ("lenet", ["--prune_rate_fc=-0.5"], 2, "Received: prune_rate_fc=-0.5."),
+        ("lenet", ["--jobs=0"], 2, "Expected jobs to be a whole number at least 1."),
+        ("lenet", ["--lr_drops=10,x"], 2, "Received: lr_drops='10,x'."),
+        ("lenet", ["--dataset=nonesuch"], 2, "Received: dataset='nonesuch'"),
+        (
+            "lenet",
+            ["--network=alexnet"],
+            2,
+            "conv2, conv4, conv6, lenet, resnet18, vgg19. Received",
+        ),
+        (
+            "lenet",
+            [*QUICK, "--method=snip"],
+            2,
+            "out of magnitude, random. Received: method='snip'",
+        ),
+        ("lenet", [*QUICK, "--levels=99", "--prune_rate_fc=0.9"], 2, "would prune the last weight"),
+        ("lenet", [*QUICK, "--validation_size=5000"], 2, "below the 1437 training examples"),
+        (
+            "lenet",
+            [*QUICK, "--learning_rate=1e30", "--optimizer=sgd"],
+            1,
+            "not finite at iteration",
+        ),
+        ("lenet", [*QUICK, "--dropout_rate=0.5"], 2, "the network 'lenet' has no dropout"),
+        ("vgg19", ["--preset=warmpu"], 2, "--preset=warmpu"),
+        ("report", [], 2, "Expected at least one RUN_DIR."),
+        ("report", ["nowhere"], 2, "Received: nowhere, which does not exist."),
+    ],
+)
+def test_mistake_is_one_line_on_stderr(program, module, flags, code, message):
+    done = program(f"experiments.{module}", *flags)
+    assert done.code == code
+    assert message in done.err
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
+
+
+def test_run_prints_a_table_and_the_next_steps(program, tmp_path):
+    done = program("experiments.lenet", *QUICK)
+    assert (done.code, done.out.count("Traceback")) == (0, 0)
+    lines = done.out.splitlines()
+    run_dir = f"runs/lenet/{NAME}/seed_0"
+    assert lines[0] == "lenet on digits: 1,237 training, 200 validation, 360 test images"
+    assert lines[2] == f"Results in {run_dir}"
+    assert lines[4].split() == (
+        "level control % remaining early stop accuracy there final accuracy seconds".split()
+    )
+    assert [line.split()[:2] for line in lines[5:7]] == [["0", "100.00"], ["1", "80.04"]]
+    assert lines[-1] == f"Figures:   python -m experiments.report {run_dir}"
+    assert "winning ticket" in lines[-2] or lines[-2].startswith("Export it: python -m export")
+    assert RunDir(tmp_path / run_dir).finished() == [Stage(0), Stage(1)]
+    about = json.loads((tmp_path / run_dir / "config.json").read_text())
+    assert about["threads"] == len(os.sched_getaffinity(0))
+    assert about["data"] == {"image_shape": [28, 28, 1], "classes": 10}
+
+    again = program("experiments.lenet", *QUICK)
+    assert again.out.splitlines()[5:] == lines[5:]
+
+    other = program("experiments.lenet", *QUICK, "--overwrite", "--levels=0")
+    assert other.code == 0
+    assert RunDir(tmp_path / run_dir).finished() == [Stage(0)]
+
+
+def test_no_line_but_ours(program):
+    done = program("experiments.lenet", *QUICK, "--levels=0")
+    # The estimate is the only thing a pipe sees on stderr.
+    assert done.err.count("\n") == 1
+    assert done.err.startswith("About ")
+    assert " for 1 trainings at " in done.err
+
+
+def test_changed_config_file_is_refused(program, tmp_path):
+    assert program("experiments.lenet", *QUICK).code == 0
+    file = tmp_path / f"runs/lenet/{NAME}/seed_0/config.json"
+    file.write_text(file.read_text().replace('"batch_size": 60', '"batch_size": 61'))
+    done = program("experiments.lenet", *QUICK)
+    assert done.code == 2
+    assert "the file has batch_size=61, not 60. Use another --runs_dir, or --overwrite" in done.err
+
+
+def test_unwritable_folder(program, tmp_path):
+    (tmp_path / "runs").write_text("a file where the folder should be")
+    done = program("experiments.lenet", *QUICK)
+    assert done.code == 2
+    assert "Expected a folder that can be written to. Received: runs" in done.err
+
+
+def test_trials_side_by_side_are_those_one_after_another(program, tmp_path):
+    together = program("experiments.lenet", *QUICK, "--trials=2", "--jobs=2", "--runs_dir=a")
+    assert together.code == 0, together.err
+    assert "seed 0 | " in together.out and "seed 1 | " in together.out
+    assert "2 trials done in" in together.out
+    apart = program("experiments.lenet", *QUICK, "--trials=2", "--runs_dir=b")
+    assert apart.code == 0
+    for seed in (0, 1):
+        one, other = (RunDir(tmp_path / f"{runs}/lenet/{NAME}/seed_{seed}") for runs in ("a", "b"))
+        for stage in (Stage(0), Stage(1)):
+            for path, value in one.trained(stage).items():
+                assert (value == other.trained(stage)[path]).all()
+
+
+def test_failing_trial_is_told_of(program):
+    flags = [*QUICK, "--trials=2", "--jobs=2", "--learning_rate=1e30", "--optimizer=sgd"]
+    done = program("experiments.lenet", *flags)
+    assert done.code == 1
+    assert done.out.count("error: The loss is not finite") == 2
+    assert done.err == "error: 2 of 2 trials failed; their errors are above.\n"
+
+
+def test_interrupted_run_says_so_and_goes_on(tmp_path):
+    command = [sys.executable, "-m", "experiments.lenet", *QUICK[:1], "--iterations=1000000"]
+    child = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    while not child.stderr.readline().startswith("About "):
+        pass
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert err == "\nInterrupted. The same command goes on from the last checkpoint.\n"
+
+
+def test_dry_run_prints_the_plan_and_trains_nothing(program, tmp_path):
+    done = program("experiments.lenet", *QUICK, "--levels=2", "--reinits=3", "--dry_run")
+    lines = done.out.splitlines()
+    assert [line.split()[1:3] for line in lines[:3]] == [
+        ["0", "100.00"],
+        ["1", "80.04"],
+        ["2", "64.06"],
+    ]
+    assert "1 trial of 12 trainings of 40 iterations: 480 in all; 14 MB on disk." in done.out
+    assert not list(tmp_path.rglob("config.json"))
+
+
+def test_preset_and_flags_after_it(program):
+    done = program("experiments.vgg19", "--preset=warmup", "--levels=0", "--dry_run", *QUICK[:2])
+    assert "warmup_iterations=10000" in done.out
+    assert "levels" not in done.out.splitlines()[-1]
+
+
+def test_tensorboard_events(program, tmp_path):
+    assert program("experiments.lenet", *QUICK, "--levels=0", "--tensorboard").code == 0
+    (events,) = tmp_path.rglob("events.out.tfevents*")
+    assert events.parent.parts[-2:] == ("tensorboard", "level_00")
+    from tensorflow.compat.v1.train import summary_iterator
+
+    tags = {v.tag for event in summary_iterator(str(events)) for v in event.summary.value}
+    assert tags == {
+        "density",
+        "train_loss",
+        "validation_loss",
+        "validation_accuracy",
+        "test_accuracy",
+    }
+
+
+@pytest.mark.parametrize(
+    "module", ["lenet", "conv2", "conv4", "conv6", "resnet18", "vgg19", "report"]
+)
+def test_help_needs_no_tensorflow(module):
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['{module}', '--help']\n"
+        "try:\n"
+        f"    runpy.run_module('experiments.{module}', run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    assert end.code == 0\n"
+        "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "--seed" in done.stdout or "--output_dir" in done.stdout
+    assert f"python -m experiments.{module}" in done.stdout
+
+
+def test_importing_the_library_needs_no_tensorflow():
+    code = "import lth_tf, export, sys; assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
