@@ -131,14 +131,17 @@ def _as_functional(model: keras.Model) -> keras.Model:
             f"Expected a model without masks. Received: model={model.name!r}, which is masked. "
             "Use export.strip(model) first."
         )
-    if not isinstance(model, keras.Sequential) and not hasattr(model, "_nodes_by_depth"):
-        raise UsageError(
-            "Expected a Sequential or Functional model, whose layers can be followed from input to "
-            f"output. Received: model={model.name!r} of class {type(model).__name__}."
-        )
-    if isinstance(model, keras.Sequential):
-        return keras.Model(model.inputs, model.outputs)
-    return model
+    sequential = isinstance(model, keras.Sequential)
+    if sequential or hasattr(model, "_nodes_by_depth"):
+        functional = keras.Model(model.inputs, model.outputs)
+        # A subclass with a `call` of its own need not compute what its graph says.
+        plain = keras.Sequential if sequential else type(functional)
+        if type(model).call is plain.call:
+            return functional if sequential else model
+    raise UsageError(
+        "Expected a Sequential or Functional model, whose layers can be followed from input to "
+        f"output. Received: model={model.name!r} of class {type(model).__name__}."
+    )
 
 
 def _units(tensor: keras.KerasTensor) -> int:
@@ -152,7 +155,8 @@ def _weights(layer: keras.Operation) -> list[keras.Variable]:
 
 def _rule(node: Any) -> Rule | None:
     # `layer(tensor, training=True)` computes something else.
-    if any(node.arguments.kwargs.values()) or len(node.outputs) != 1:
+    options = [value for value in node.arguments.kwargs.values() if value not in (None, False)]
+    if options or len(node.arguments.args) != 1 or len(node.outputs) != 1:
         return None
     return rule_of(node.operation, node.input_tensors, node.outputs[0])
 
@@ -307,6 +311,8 @@ def _rebuild(graph: _Graph, model: keras.Model) -> keras.Model:
         weights = call.rule.weights() if call.rule else _weights(old)
         if weights:
             new[id(old)].set_weights([keras.ops.convert_to_numpy(weight) for weight in weights])
+        if hasattr(old, "finalize_state"):
+            new[id(old)].finalize_state()  # Normalization computes with a copy of its weights
     ins, outs = keras.tree.map_structure(lambda t: tensors[id(t)], graph.ends)
     if isinstance(model, keras.Sequential):
         ordered = [new[id(layer)] for layer in model.layers]

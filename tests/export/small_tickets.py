@@ -21,20 +21,21 @@ def digits(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 @functools.cache
-def ticket(name: str, density: float, steps: int = 20) -> keras.Model:
-    """Returns a plain network pruned by magnitude between two trainings."""
+def ticket(name: str, density: float) -> keras.Model:
+    """Returns a plain network, pruned by magnitude and then trained."""
     images, labels = digits(name)
     model = networks.build(name, images.shape[1:], 10, seed=0)
-    _train(model, images, labels, steps)
     masks = {}
     weights = get_weights(model)
     for path, mask in get_masks(model).items():
-        kept = max(1, round(mask.size * (1 - (1 - density) / (1 + ("output" in path)))))
+        # As in the paper, the output layer is pruned at half the rate.
+        kept = (1 + density) / 2 if "output" in path else density
         order = np.argsort(-abs(weights[path]), axis=None)
         masks[path] = np.zeros(mask.shape, np.uint8)
-        masks[path].flat[order[:kept]] = 1
+        masks[path].flat[order[: max(1, round(mask.size * kept))]] = 1
     set_masks(model, masks)
-    _train(model, images, labels, steps)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(images[:960], labels[:960], 32, verbose=0, shuffle=False)
     return strip_masks(model)
 
 
@@ -48,8 +49,3 @@ def as_float64(model: keras.Model) -> keras.Model:
     )
     copy.set_weights(model.get_weights())
     return copy
-
-
-def _train(model: keras.Model, images: np.ndarray, labels: np.ndarray, steps: int) -> None:
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.fit(images[: 32 * steps], labels[: 32 * steps], 32, verbose=0, shuffle=False)

@@ -37,6 +37,9 @@ def randomize(model: keras.Model) -> None:
     for weight in model.weights:
         low = 0.5 if "variance" in weight.name or "gamma" in weight.name else -1.0
         weight.assign(rng.uniform(low, 1.5, weight.shape))
+    for layer in model.layers:
+        if hasattr(layer, "finalize_state"):
+            layer.finalize_state()
 
 
 def edit(layer, **changes) -> None:
@@ -351,6 +354,13 @@ def test_masked_unbuilt_and_subclassed_models_are_errors():
         def call(self, x):
             return x
 
+    class Overridden(keras.Model):
+        def call(self, x):
+            return 2 * super().call(x)
+
+    inputs = keras.Input((3,))
+    with pytest.raises(UsageError, match="of class Overridden"):
+        compact(Overridden(inputs, layers.Dense(2)(inputs)))
     custom = Custom()
     custom.build((None, 2))
     custom.built = True
@@ -370,6 +380,12 @@ class Doubled(layers.Dense):
         return 2 * super().call(inputs) + 1
 
 
+def adapted() -> layers.Layer:
+    layer = layers.Normalization()
+    layer.adapt(np.arange(40.0).reshape(10, 4) ** 2)
+    return layer
+
+
 def barriers():
     shared, second = layers.Dense(4), layers.Dense(4)
     yield "subclass", lambda x: Doubled(4)(x)
@@ -380,6 +396,7 @@ def barriers():
     yield "operator", lambda x: x * 2 + 1
     yield "reshape", lambda x: layers.Flatten()(layers.Reshape((2, 2))(x))
     yield "nested", lambda x: keras.Sequential([keras.Input((4,)), second, layers.ReLU()])(x)
+    yield "normalization", lambda x: adapted()(x)
     yield "training", lambda x: layers.BatchNormalization()(x, training=True)
     yield (
         "groups",
