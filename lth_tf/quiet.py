@@ -11,7 +11,9 @@ def import_tensorflow() -> None:
     """Imports TensorFlow without the notes that it logs before its log level is read."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _held_back_stderr():
-        import tensorflow  # noqa: F401
+        import tensorflow as tf
+    # Its warnings are for those who write TensorFlow code, e.g. on how often it traced.
+    tf.get_logger().setLevel("ERROR")
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ def lowest(scores: dict[str, np.ndarray], masks: Masks, number: int) -> Masks:
     """
     if number == 0:
         return {path: mask.copy() for path, mask in masks.items()}
-    values = np.concatenate([scores[path][mask != 0] for path, mask in masks.items()])
+    values = _remaining_scores(scores, masks)
     if number > values.size:
         raise ValueError(
             f"Expected at most {values.size} weights to prune, as many as remain. "
@@ -61,6 +61,16 @@ def lowest(scores: dict[str, np.ndarray], masks: Masks, number: int) -> Masks:
         kept.reshape(-1)[equal] = False
         result[path] = kept.view(np.uint8)
     return result
+
+
+def _remaining_scores(scores: dict[str, np.ndarray], masks: Masks) -> np.ndarray:
+    # Filled layer by layer: putting a list of parts together would hold them twice.
+    ends = np.cumsum([np.count_nonzero(mask) for mask in masks.values()])
+    values = np.empty(ends[-1], np.result_type(*(scores[path] for path in masks)))
+    for end, (path, mask) in zip(ends, masks.items(), strict=True):
+        part = scores[path][mask != 0]
+        values[end - part.size : end] = part
+    return values
 
 
 def layerwise(scores: dict[str, np.ndarray], masks: Masks, rates: dict[str, float]) -> Masks:
