@@ -102,7 +102,7 @@ def kernel_limit(model: keras.Model, values: str = "float32") -> float:
     total = 0.0
     for variable in kernels(model):
         kernel = to_numpy(variable)
-        kept = np.count_nonzero(kernel)
+        kept = int(np.count_nonzero(kernel))
         total += kept * BYTES[values] + kernel.size * _entropy(kept / kernel.size) / 8
     return total
 

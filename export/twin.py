@@ -19,7 +19,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-import tensorflow_model_optimization as tfmot
 import tf_keras
 
 
@@ -82,20 +81,29 @@ def _layer(operation: keras.Operation) -> tf_keras.layers.Layer:
     return kind(**{**config, "name": operation.name})
 
 
-def cluster(model: tf_keras.Model, clusters: int) -> tf_keras.Model:
-    """Returns a model whose kernels are trained as that many values, zeros kept."""
-    return tfmot.clustering.keras.cluster_weights(
+def clustered(
+    model: tf_keras.Model, inputs: np.ndarray, labels: np.ndarray, options: dict
+) -> tf_keras.Model:
+    """Returns a model with few values in each kernel, trained as such, zeros kept."""
+    import tensorflow_model_optimization as tfmot
+
+    keras_api = tfmot.clustering.keras
+    wrapped = keras_api.cluster_weights(
         model,
-        number_of_clusters=clusters,
-        cluster_centroids_init=tfmot.clustering.keras.CentroidInitialization.KMEANS_PLUS_PLUS,
+        number_of_clusters=options["cluster"],
+        cluster_centroids_init=keras_api.CentroidInitialization.KMEANS_PLUS_PLUS,
         preserve_sparsity=True,
     )
+    fit(wrapped, inputs, labels, options)
+    return keras_api.strip_clustering(wrapped)
 
 
-def quantization_aware(model: tf_keras.Model, clustered: bool) -> tf_keras.Model:
+def quantization_aware(model: tf_keras.Model, keep_clusters: bool) -> tf_keras.Model:
     """Returns a model that computes as if in int8, zeros (and clusters) kept."""
+    import tensorflow_model_optimization as tfmot
+
     combine = tfmot.experimental.combine
-    if clustered:
+    if keep_clusters:
         scheme = combine.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity=True)
     else:
         scheme = combine.Default8BitPrunePreserveQuantizeScheme()
@@ -148,9 +156,7 @@ def main(model_path: str, data_path: str, out_path: str, text: str) -> None:
     model = twin(keras.models.load_model(model_path, compile=False))
     names = weight_names(model)
     if options["cluster"]:
-        model = cluster(model, options["cluster"])
-        fit(model, inputs, labels, options)
-        model = tfmot.clustering.keras.strip_clustering(model)
+        model = clustered(model, inputs, labels, options)
     if options["qat"]:
         model = quantization_aware(model, bool(options["cluster"]))
         fit(model, inputs, labels, options)

@@ -26,7 +26,7 @@ _RUNTIMES = {
 # Largest difference allowed, as a share of the range of the model's outputs.
 TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "int8": 0.15}
 
-_MOST_EXAMPLES = 512  # in every runtime but a format's first
+_MOST_EXAMPLES = 512  # in every process but a format's first
 _BATCH = 256
 
 
@@ -90,8 +90,8 @@ def verify(
     Args:
         path: a .tflite or .keras file, or a SavedModel folder.
         model: the model that the file was made from.
-        examples: inputs of the model, [n, ...]; real ones say most. The first
-            runtime gets all, the others the first 512.
+        examples: inputs of the model, [n, ...]; real ones say most. The first process
+            gets all, a second one the first 512.
         values: what the weights in the file are stored as.
 
     Raises:
@@ -109,13 +109,17 @@ def verify(
     if len(examples) == 0:
         raise UsageError("Expected at least one example. Received: none.")
     expected = predict(model, examples)
+    checks, outputs = [], None
     try:
-        outputs = _run(path, groups, examples)
-        checks = [_compare(name, expected, found, values) for name, found in outputs.items()]
+        for names in groups:
+            shown = examples if outputs is None else examples[:_MOST_EXAMPLES]
+            for name, found in _run(path, names, shown).items():
+                checks.append(_compare(name, expected, found, values))
+                outputs = found if outputs is None else outputs
     except RunError as error:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         raise RunError(f"{path.name} failed verification and was deleted: {error}") from error
-    return Verification(path, tuple(checks), next(iter(outputs.values())))
+    return Verification(path, tuple(checks), outputs)
 
 
 def kind_of(path: pathlib.Path) -> str:
@@ -140,28 +144,17 @@ def predict(model: keras.Model, examples: np.ndarray) -> np.ndarray:
     return np.concatenate([to_numpy(part) for part in parts])
 
 
-def _run(
-    path: pathlib.Path, groups: tuple[tuple[str, ...], ...], examples: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Returns runtime -> outputs."""
-    outputs = {}
+def _run(path: pathlib.Path, names: tuple[str, ...], examples: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns runtime -> outputs, of runtimes that share a process."""
     with tempfile.TemporaryDirectory() as folder:
-        all_path, few_path = f"{folder}/all.npy", f"{folder}/few.npy"
-        np.save(all_path, examples)
-        np.save(few_path, examples[:_MOST_EXAMPLES])
-        for number, names in enumerate(groups):
-            _run_group(path, few_path if number else all_path, folder, names)
-            outputs |= {name: np.load(f"{folder}/{name}.npy") for name in names}
-    return outputs
-
-
-def _run_group(path: pathlib.Path, examples: str, folder: str, names: tuple[str, ...]) -> None:
-    try:
-        run_program("runtimes.py", "run", str(path), examples, folder, *names)
-    except ProgramError as error:
-        started = [line for line in error.output.splitlines() if line.startswith('"')]
-        runtime = json.loads(started[-1]) if started else names[0]
-        raise RunError(f"{runtime} does not run it: {error}.") from error
+        np.save(f"{folder}/examples.npy", examples)
+        try:
+            run_program("runtimes.py", "run", str(path), f"{folder}/examples.npy", folder, *names)
+        except ProgramError as error:
+            started = [line for line in error.output.splitlines() if line.startswith('"')]
+            runtime = json.loads(started[-1]) if started else names[0]
+            raise RunError(f"{runtime} does not run it: {error}.") from error
+        return {name: np.load(f"{folder}/{name}.npy") for name in names}
 
 
 def _compare(runtime: str, expected: np.ndarray, found: np.ndarray, values: str) -> Check:

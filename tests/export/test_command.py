@@ -54,25 +54,38 @@ def test_a_run_end_to_end(program, lenet_run, tmp_path):
             float(re.search(r"itself has ([\d.]+) %", done.out)[1])
         )
     assert done.out.count("100.00 % of the predictions are the model's") == 2
+    assert "in ai_edge_litert, tf.lite." in done.out
     assert "saved_model: smaller, not faster" in done.out
 
 
-def test_int8_and_keras_of_the_users_own_file(lenet, tmp_path, capsys):
+def test_a_keras_file_of_the_users_own(lenet, tmp_path, capsys):
+    trained = lenet(6)
+    trained.model.save(tmp_path / "mine.keras")
+    assert guarded(model=str(tmp_path / "mine.keras"), format="keras", values="int8") == 0
+    assert os.listdir(tmp_path / "export") == ["mine_float32.keras"]
+    out = capsys.readouterr().out
+    assert "100.00 % of the predictions are the model's" in out
+    assert "in keras.models.load_model." in out
+    assert "Verified on 64 random inputs only" in out
+    assert "neither smaller nor faster" in out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("values", ["float16", "int8"])
+def test_other_values(lenet, values, tmp_path, capsys):
     trained = lenet(6)
     trained.model.save(tmp_path / "mine.keras")
     np.savez(tmp_path / "data.npz", x=trained.images, y=trained.labels)
     code = guarded(
         model=str(tmp_path / "mine.keras"),
         examples=str(tmp_path / "data.npz"),
-        format="tflite,keras",
-        values="int8",
-        latency_seconds=0.0,
+        values=values,
+        latency_seconds=0.2,
     )
     assert code == 0
-    assert sorted(os.listdir(tmp_path / "export")) == ["mine_float32.keras", "mine_int8.tflite"]
-    out = capsys.readouterr().out
-    assert "neither smaller nor faster" in out
-    assert "int8 files smaller, not faster" in out
+    expected = [f"mine_{values}.tflite", f"mine_{values}_saved_model"]
+    assert sorted(os.listdir(tmp_path / "export")) == expected
+    assert f"{values} files smaller, not faster" in capsys.readouterr().out
 
 
 def test_help_comes_without_tensorflow():
@@ -128,7 +141,7 @@ def test_a_file_that_fails_verification_leaves_nothing_behind(lenet, tmp_path, c
     trained.model.save(tmp_path / "mine.keras")
     other = lenet(2).model
     monkeypatch.setattr(command, "compact", lambda model: other)
-    code = guarded(model=str(tmp_path / "mine.keras"), format="saved_model")
+    code = guarded(model=str(tmp_path / "mine.keras"), format="tflite")
     assert code == 1
     assert "failed verification and was deleted" in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["mine.keras"]
