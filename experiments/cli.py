@@ -189,7 +189,8 @@ def _header(config: ExperimentConfig, data: "Data", device: str, run_dir: RunDir
         f"{config.network} on {config.dataset}: {len(data.train):,} training, "
         f"{len(data.validation):,} validation, {len(data.test):,} test images\n"
         f"{config.levels} level{'s' * (config.levels != 1)} of {config.iterations:,} iterations, "
-        f"batch {config.batch_size}, {config.optimizer} {config.learning_rate:g}, seed {config.seed}, on {device}\n"
+        f"batch {config.batch_size}, {config.optimizer} {config.learning_rate:g}, "
+        f"seed {config.seed}, on {device}\n"
         f"Results in {run_dir.path}\n\n{display.COLUMNS}"
     )
 

@@ -1,0 +1,54 @@
+"""The examples of WORKSPACE.md, executed."""
+
+import dataclasses
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+from lth_tf import datasets, networks, pruning
+from lth_tf.lottery import find_tickets
+from lth_tf.records import RunDir, Stage
+
+TEXT = (pathlib.Path(__file__).parents[1] / "WORKSPACE.md").read_text()
+EXAMPLES = re.findall(r"^### (.+?)$.*?```python\n(.*?)```", TEXT, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def examples(monkeypatch):
+    registries = (networks.NETWORKS, pruning.CRITERIA, datasets.DATASETS)
+    for registry in registries:
+        monkeypatch.setattr(registry, "_items", {n: registry.get(n) for n in registry.names()})
+    for title, code in EXAMPLES:
+        exec(compile(code, title, "exec"), {"__name__": f"recipe_{len(title)}"})
+
+
+def test_every_recipe_has_an_example():
+    assert [title for title, _ in EXAMPLES] == [
+        "Add a network",
+        "Add a pruning criterion",
+        "Add a data set",
+    ]
+
+
+def test_the_examples_work_together(examples, tiny, tmp_path):
+    config = dataclasses.replace(
+        tiny, network="tiny", method="movement", dataset="stripes", prune_rate_conv=0.25, levels=1
+    )
+    data = datasets.load("stripes", image_shape=networks.image_shape("tiny"))
+    assert (data.image_shape, data.classes, len(data.train)) == ((8, 8, 1), 2, 250)
+    run_dir = RunDir(tmp_path / "run")
+    with run_dir.writing(config, {}):
+        find_tickets(config, data, run_dir)
+    kept = run_dir.mask(Stage(1))
+    assert {path: int(mask.sum()) for path, mask in kept.items()} == {
+        "conv1/kernel": 27,
+        "output/kernel": 259,
+    }
+    moved = np.abs(run_dir.trained(Stage(0))["conv1/kernel"]) - np.abs(
+        run_dir.origin()["conv1/kernel"]
+    )
+    gone = kept["conv1/kernel"] == 0
+    assert moved[gone].max() <= moved[~gone].min()
+    assert run_dir.summary(Stage(1))["final_test_accuracy"] > 0.9
