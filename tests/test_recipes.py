@@ -52,3 +52,14 @@ def test_the_examples_work_together(examples, tiny, tmp_path):
     gone = kept["conv1/kernel"] == 0
     assert moved[gone].max() <= moved[~gone].min()
     assert run_dir.summary(Stage(1))["final_test_accuracy"] > 0.9
+
+
+def test_readme_example(tmp_path, monkeypatch):
+    readme = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    kernel = names["model"].layers[0].kernel.numpy()
+    assert np.count_nonzero(kernel) == np.ceil(0.2 * kernel.size)
+    assert (tmp_path / "ticket.keras").exists()
