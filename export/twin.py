@@ -88,14 +88,23 @@ def clustered(
     import tensorflow_model_optimization as tfmot
 
     keras_api = tfmot.clustering.keras
+    starts = keras_api.CentroidInitialization
+    # k-means++ wants more weights of either sign than clusters.
+    enough = _fewest_of_a_sign(model) >= options["cluster"]
     wrapped = keras_api.cluster_weights(
         model,
         number_of_clusters=options["cluster"],
-        cluster_centroids_init=keras_api.CentroidInitialization.KMEANS_PLUS_PLUS,
+        cluster_centroids_init=starts.KMEANS_PLUS_PLUS if enough else starts.LINEAR,
         preserve_sparsity=True,
     )
     fit(wrapped, inputs, labels, options)
     return keras_api.strip_clustering(wrapped)
+
+
+def _fewest_of_a_sign(model: tf_keras.Model) -> int:
+    """Returns how many positive, or negative, weights a kernel has at least."""
+    kernels = [weight.numpy() for weight in model.trainable_weights if len(weight.shape) >= 2]
+    return min(min((kernel > 0).sum(), (kernel < 0).sum()) for kernel in kernels)
 
 
 def quantization_aware(model: tf_keras.Model, keep_clusters: bool) -> tf_keras.Model:
