@@ -31,7 +31,7 @@ class Graph:
 
     def __init__(self, content: bytes):
         self.model = schema.ModelT.InitFromPackedBuf(bytearray(content))
-        (self._graph,) = self.model.subgraphs
+        self._graph = self.model.subgraphs[0]
 
     @property
     def tensors(self) -> list[schema.TensorT]:

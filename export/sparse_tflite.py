@@ -32,10 +32,13 @@ def sparsify(content: bytes) -> bytes:
     """Returns a smaller TFLite file that computes the same.
 
     Args:
-        content: a .tflite file with one graph and dense kernels: float32, float16
-            behind DEQUANTIZE, or int8. Kernels that would not get smaller stay.
+        content: a .tflite file with dense kernels: float32, float16 behind
+            DEQUANTIZE, or int8. Kernels that would not get smaller stay, and so
+            does a file with more than one graph (loops).
     """
     graph = Graph(content)
+    if len(graph.model.subgraphs) > 1:
+        return content
     _fix_reshapes(graph)
     direct = not any(graph.operators_of(Op.CONV_2D, Op.DEPTHWISE_CONV_2D))
     for kernel, users in _kernels(graph).items():
@@ -57,10 +60,18 @@ def sparsify(content: bytes) -> bytes:
 
 
 def _kernels(graph: Graph) -> dict[int, list[schema.OperatorT]]:
-    """Constant kernels of rank >= 2 -> the operators that use them, if no other reads them."""
+    """Constant kernels of rank >= 2 -> the operators that use them, if nothing else does."""
     producers, kernels = graph.producers(), {}
+    read_otherwise = graph.outputs | {
+        int(tensor)
+        for operator in graph.operators
+        for place, tensor in enumerate(operator.inputs)
+        if place != 1 or graph.kind(operator) not in _KERNELS
+    }
     for operator in graph.operators_of(*_KERNELS):
         kernel = int(operator.inputs[1])
+        if kernel in read_otherwise:
+            continue
         if kernel in producers and graph.kind(producers[kernel]) == Op.DEQUANTIZE:
             kernel = int(producers[kernel].inputs[0])
         value = graph.constant(kernel)

@@ -262,6 +262,14 @@ def test_corners(corner, values):
     assert np.abs(received - expected).max() <= tolerance * (1 + np.abs(expected).max())
 
 
+def test_a_file_with_loops_stays_as_it_is():
+    # The converter takes recurrent layers for a fixed batch size only.
+    recurrent = [keras.Input(batch_shape=(1, 5, 8)), layers.LSTM(20), layers.Dense(20)]
+    dense = dense_tflite(pruned(keras.Sequential(recurrent), 0.1))
+    assert len(Graph(dense).model.subgraphs) > 1
+    assert sparsify(dense) == dense
+
+
 @pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4), (4, 3, 2, 5)])
 def test_compressed_rows_come_back(shape):
     rng = np.random.default_rng(0)
