@@ -49,9 +49,9 @@ def run(options: ExportOptions) -> list[Artifact]:
     print(f"{source.title}\n{_kernel_line(source.model)}", flush=True)
     model = _finetuned(source, options)
     small = compact(model) if options.compact else model
-    if small is not model:
-        before, after = _weights(model), _weights(small)
-        print(f"Without units that cannot matter: {after:,} of {before:,} weights stored densely.")
+    before, after = _weights(model), _weights(small)
+    if after < before:
+        print(f"Without units that cannot matter kernels have room for {after:,}.")
     folder = pathlib.Path(options.output_dir or source.folder)
     print(f"Writing and verifying {', '.join(options.formats)} ...", flush=True)
     artifacts = [_export(kind, model, small, source, options, folder) for kind in options.formats]
@@ -156,7 +156,7 @@ def _weights(model: keras.Model) -> int:
 
 _COLUMNS = (
     f"{'file':<40}{'bytes':>11}{'dense bytes':>13}{'ratio':>8}{'limit':>11}{'x limit':>9}"
-    f"{'gzip':>11}{'ms':>9}{'dense ms':>10}{'accuracy':>11}"
+    f"{'gzip':>11}{'ms':>9}{'dense ms':>10}{'speed':>8}{'accuracy':>11}"
 )
 
 
@@ -172,12 +172,18 @@ def _report(artifacts: list[Artifact], model: keras.Model, source: Source) -> st
 
 def _row(artifact: Artifact, test: Examples) -> str:
     size, time = artifact.size, artifact.latency
-    times = (f"{time.milliseconds:.3f}", f"{time.dense_milliseconds:.3f}") if time else ("-", "-")
+    speed = ("-", "-", "-")
+    if time:
+        speed = (
+            f"{time.milliseconds:.3f}",
+            f"{time.dense_milliseconds:.3f}",
+            f"{time.speedup:.2f}x",
+        )
     accuracy = _accuracy(artifact.verification.outputs, test)
     return (
         f"{artifact.path.name:<40}{size.bytes:>11,}{size.dense_bytes:>13,}{size.ratio:>7.1f}x"
         f"{size.limit:>11,.0f}{size.ratio_to_limit:>9.2f}{size.gzip_bytes:>11,}"
-        f"{times[0]:>9}{times[1]:>10}{accuracy:>11}"
+        f"{speed[0]:>9}{speed[1]:>10}{speed[2]:>8}{accuracy:>11}"
     )
 
 

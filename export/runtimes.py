@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 Runner = Callable[[np.ndarray], np.ndarray]
+"""Takes a batch of examples and returns the outputs."""
 
 _BATCH = 64  # examples, after a batch of 1 and a batch of 7
 _ROUNDS = 30
@@ -31,14 +32,14 @@ def litert(path: str) -> Runner:
     """Opens a .tflite file with ai_edge_litert."""
     from ai_edge_litert.interpreter import Interpreter
 
-    return _tflite(Interpreter(path, num_threads=1))
+    return _Interpreter(Interpreter(path, num_threads=1))
 
 
 def tf_lite(path: str) -> Runner:
     """Opens a .tflite file with the interpreter in TensorFlow."""
     import tensorflow as tf
 
-    return _tflite(tf.lite.Interpreter(path, num_threads=1))
+    return _Interpreter(tf.lite.Interpreter(path, num_threads=1))
 
 
 def saved_model(path: str) -> Runner:
@@ -93,22 +94,28 @@ RUNTIMES: dict[str, Callable[[str], Runner]] = {
 }
 
 
-def _tflite(interpreter) -> Runner:
-    batch = 0
+class _Interpreter:
+    """A `Runner` of a .tflite file."""
 
-    def run(examples):
-        nonlocal batch
+    def __init__(self, interpreter):
+        self._interpreter = interpreter
+        self._shape = None
+
+    def __call__(self, examples: np.ndarray) -> np.ndarray:
+        self.prepare(examples)()
+        (outputs,) = self._interpreter.get_output_details()
+        return _to_float(self._interpreter.get_tensor(outputs["index"]), outputs)
+
+    def prepare(self, examples: np.ndarray) -> Callable[[], None]:
+        """Returns the call that computes, without copying examples in and outputs out."""
+        interpreter = self._interpreter
         (inputs,) = interpreter.get_input_details()
-        if len(examples) != batch:
-            batch = len(examples)
+        if examples.shape != self._shape:
+            self._shape = examples.shape
             interpreter.resize_tensor_input(inputs["index"], examples.shape)
             interpreter.allocate_tensors()
-        (inputs,), (outputs,) = interpreter.get_input_details(), interpreter.get_output_details()
         interpreter.set_tensor(inputs["index"], _to_type(examples, inputs))
-        interpreter.invoke()
-        return _to_float(interpreter.get_tensor(outputs["index"]), outputs)
-
-    return run
+        return interpreter.invoke
 
 
 def _to_type(examples: np.ndarray, details: dict) -> np.ndarray:
@@ -156,21 +163,25 @@ def time_both(seconds: str, name: str, path: str, other: str, examples_path: str
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     example = np.load(examples_path)[:1]
-    runners = [RUNTIMES[name](file) for file in (path, other)]
+    calls = [_call(RUNTIMES[name](file), example) for file in (path, other)]
     slice_seconds = float(seconds) / (2 * _ROUNDS + 2)
-    for runner in runners:
-        _milliseconds(runner, example, slice_seconds)
-    rounds = [
-        [_milliseconds(runner, example, slice_seconds) for runner in runners]
-        for _ in range(_ROUNDS)
-    ]
+    for call in calls:
+        _milliseconds(call, slice_seconds)
+    rounds = [[_milliseconds(call, slice_seconds) for call in calls] for _ in range(_ROUNDS)]
     print(json.dumps([statistics.median(column) for column in zip(*rounds, strict=True)]))
 
 
-def _milliseconds(runner: Runner, example: np.ndarray, seconds: float) -> float:
+def _call(runner: Runner, example: np.ndarray) -> Callable[[], object]:
+    """Returns the call to time."""
+    if isinstance(runner, _Interpreter):
+        return runner.prepare(example)
+    return lambda: runner(example)
+
+
+def _milliseconds(call: Callable[[], object], seconds: float) -> float:
     calls, start = 0, time.perf_counter()
     while True:
-        runner(example)
+        call()
         calls += 1
         elapsed = time.perf_counter() - start
         if elapsed >= seconds:
