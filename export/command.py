@@ -204,9 +204,10 @@ def _model_line(model: keras.Model, source: Source) -> str:
 
 
 def _agreement_line(artifact: Artifact) -> str:
-    checks = artifact.verification.checks
+    verification = artifact.verification
     return (
-        f"{artifact.path.name}: {100 * artifact.verification.agreement:.2f} % of the predictions "
-        f"are the model's, outputs differ by up to {artifact.verification.max_difference:.1e}, "
-        f"in {', '.join(check.runtime for check in checks)}."
+        f"{artifact.path.name}: {100 * verification.agreement:.2f} % of the predictions are the "
+        f"model's, outputs differ by up to {verification.max_difference:.1e} "
+        f"({100 * verification.relative_difference:.1g} % of their range), in "
+        f"{', '.join(check.runtime for check in verification.checks)}."
     )

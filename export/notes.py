@@ -4,9 +4,7 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy as to_numpy
 
-# Up to this density LiteRT's dense layers read a sparse float32 kernel directly and gain
-# from it; `export.tflite` decodes denser ones when the file is loaded.
-DIRECT_DENSITY = 0.06
+from export.sparse_tflite import DIRECT_DENSITY
 
 _CONVOLUTIONS = (
     keras.layers.Conv1D,
@@ -37,31 +35,38 @@ def speed_notes(model: keras.Model, kind: str, values: str) -> list[str]:
             "saved_model: zeros make it smaller, not faster. It is decoded once when it is loaded "
             "and computes with dense kernels."
         ]
+    return _tflite_notes(model, values)
+
+
+def _tflite_notes(model: keras.Model, values: str) -> list[str]:
+    layers = [layer for layer in model._flatten_layers() if layer.weights]
+    dense = [layer for layer in layers if isinstance(layer, keras.layers.Dense)]
     if values != "float32":
-        return [
+        notes = [
             f"tflite: zeros make {values} files smaller, not faster. They are decoded once when "
             "the file is loaded."
         ]
-    return _tflite_notes(model)
-
-
-def _tflite_notes(model: keras.Model) -> list[str]:
-    notes = []
-    layers = [layer for layer in model._flatten_layers() if layer.weights]
+        if values == "int8" and dense:
+            notes.append(
+                "tflite: sparse int8 dense layers run as 1x1 convolutions, as fast for one example "
+                "and up to 2.5 times slower for a batch."
+            )
+        return notes
     if any(isinstance(layer, _CONVOLUTIONS) for layer in layers):
-        notes.append(
-            "tflite: zeros make convolutions smaller, not faster. They are decoded once when the "
-            "file is loaded; stock runtimes have no faster sparse convolution."
-        )
-    dense = [layer for layer in layers if isinstance(layer, keras.layers.Dense)]
-    slow = [(layer.name, _density(layer)) for layer in dense]
-    slow = [f"{name} ({100 * density:.1f} %)" for name, density in slow if density > DIRECT_DENSITY]
-    if slow:
-        notes.append(
-            f"tflite: zeros make dense layers above {100 * DIRECT_DENSITY:.0f} % density smaller, "
-            f"not faster: {', '.join(slow)}."
-        )
-    return notes
+        return [
+            "tflite: zeros make a network with convolutions smaller, not faster. They are decoded "
+            "once when the file is loaded; stock runtimes have no faster sparse convolution."
+        ]
+    densities = [(layer.name, _density(layer)) for layer in dense]
+    slow = [
+        f"{name} ({100 * density:.1f} %)" for name, density in densities if density > DIRECT_DENSITY
+    ]
+    if not slow:
+        return []
+    return [
+        f"tflite: zeros make dense layers above {100 * DIRECT_DENSITY:.0f} % density smaller, "
+        f"not faster: {', '.join(slow)}."
+    ]
 
 
 def _density(layer: keras.layers.Dense) -> float:

@@ -38,12 +38,14 @@ class Check:
         runtime: the name of the runtime.
         examples: examples compared, in batches of 1, 7 and 64.
         max_difference: largest difference between outputs.
+        relative_difference: the same as a share of the range of the model's outputs.
         agreement: fraction of the examples with the same largest output.
     """
 
     runtime: str
     examples: int
     max_difference: float
+    relative_difference: float
     agreement: float
 
 
@@ -65,6 +67,11 @@ class Verification:
     def max_difference(self) -> float:
         """The largest difference in any runtime."""
         return max(check.max_difference for check in self.checks)
+
+    @property
+    def relative_difference(self) -> float:
+        """The same as a share of the range of the model's outputs."""
+        return max(check.relative_difference for check in self.checks)
 
     @property
     def agreement(self) -> float:
@@ -167,12 +174,13 @@ def _compare(runtime: str, expected: np.ndarray, found: np.ndarray, values: str)
         )
     difference = float(np.abs(found - expected).max())
     agreement = float(np.mean(found.argmax(-1) == expected.argmax(-1)))
-    spread = float(expected.max() - expected.min())
-    allowed = TOLERANCE[values] * max(spread, float(np.abs(expected).max()), 1e-6)
+    # A model with a single output has no range of its own.
+    spread = max(float(np.ptp(expected)), float(np.abs(expected).max()), 1e-6)
+    allowed = TOLERANCE[values] * spread
     if difference > allowed:
         raise RunError(
             f"in {runtime} its outputs differ from the model's by up to {difference:.3g}; "
             f"{values} weights explain at most {allowed:.3g}. "
             f"{agreement:.2%} of {len(found)} predictions agree."
         )
-    return Check(runtime, len(found), difference, agreement)
+    return Check(runtime, len(found), difference, difference / spread, agreement)

@@ -31,7 +31,11 @@ def test_a_denser_layer_is_named():
 def test_convolutions():
     model = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(2, 3)])
     (note,) = speed_notes(model, "tflite", "float32")
-    assert "zeros make convolutions smaller, not faster" in note
+    assert "zeros make a network with convolutions smaller, not faster" in note
+
+
+def test_int8_dense_layers_in_batches():
+    assert "slower for a batch" in speed_notes(dense(0.01), "tflite", "int8")[1]
 
 
 def test_a_keras_file_is_not_even_smaller():
