@@ -1,6 +1,7 @@
 """Files and folders that appear under their name only when they are whole."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import shutil
@@ -8,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 
 from lth_tf.errors import RunError, UsageError
+
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
 
 
 @contextlib.contextmanager
@@ -49,15 +52,15 @@ def errors_of(path: str | os.PathLike) -> Iterator[None]:
     """Turns the system's errors into one line that names the file."""
     try:
         yield
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+    except OSError as error:
+        if error.errno not in _NOT_WRITABLE:
+            raise RunError(
+                f"Could not write {path} ({error.strerror or error}). Nothing was left behind: "
+                "make room and run the same command again."
+            ) from error
         raise UsageError(
             f"Expected a folder that can be written to. Received: {path} ({error.strerror}). "
             "Choose another --output_dir."
-        ) from error
-    except OSError as error:
-        raise RunError(
-            f"Could not write {path} ({error.strerror or error}). Nothing was left behind: "
-            "make room and run the same command again."
         ) from error
 
 
