@@ -15,6 +15,7 @@ import sys
 from lth_tf import flags, program
 from lth_tf.config import Options, option
 from lth_tf.errors import UsageError
+from lth_tf.files import errors_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +68,7 @@ def report(folders: list[str], options: ReportOptions | None = None) -> list[pat
     iterations = options.at_iterations or (last // 3, 2 * last // 3, last)
     figures = charts.figures(levels, curves, list(options.densities), list(iterations))
     output = pathlib.Path(options.output_dir or pathlib.Path(folders[0]) / "report")
-    try:
+    with errors_of(output):
         output.mkdir(parents=True, exist_ok=True)
         files = [output / "report.html"]
         files[0].write_text(page.render(_title(runs), _notes(runs), figures, levels))
@@ -78,11 +79,6 @@ def report(folders: list[str], options: ReportOptions | None = None) -> list[pat
             if rows:
                 files.append(output / f"{name}.csv")
                 results.write_csv(files[-1], rows)
-    except OSError as error:
-        raise UsageError(
-            f"Expected a folder that can be written to. Received: {output} ({error.strerror}). "
-            "Choose another --output_dir."
-        ) from error
     return files
 
 

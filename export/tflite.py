@@ -11,6 +11,7 @@ import numpy as np
 from export.sparse_tflite import sparsify
 from export.whole import written_whole
 from lth_tf.errors import RunError, UsageError
+from lth_tf.quiet import held_back_stderr
 
 VALUES = ("float32", "float16", "int8")
 """How the values of kernels can be stored."""
@@ -93,7 +94,8 @@ def dense_tflite(
             converter.representative_dataset = lambda: _calibration(examples)
             converter._experimental_disable_per_channel = _parameters_dominate(model)
         try:
-            return converter.convert()
+            with held_back_stderr():  # its notes on the types it chose
+                return converter.convert()
         except Exception as error:
             raise RunError(
                 f"Could not convert model {model.name!r} to TFLite with values={values}: "

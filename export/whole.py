@@ -1,16 +1,14 @@
 """Files and folders that appear under their name only when they are whole."""
 
 import contextlib
-import errno
 import os
 import pathlib
 import shutil
 import tempfile
 from collections.abc import Iterator
 
-from lth_tf.errors import RunError, UsageError
-
-_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
+from lth_tf.errors import UsageError
+from lth_tf.files import errors_of
 
 
 @contextlib.contextmanager
@@ -45,23 +43,6 @@ def written_whole(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         _remove(made, missing)
         raise
     shutil.rmtree(made)
-
-
-@contextlib.contextmanager
-def errors_of(path: str | os.PathLike) -> Iterator[None]:
-    """Turns the system's errors into one line that names the file."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _NOT_WRITABLE:
-            raise RunError(
-                f"Could not write {path} ({error.strerror or error}). Nothing was left behind: "
-                "make room and run the same command again."
-            ) from error
-        raise UsageError(
-            f"Expected a folder that can be written to. Received: {path} ({error.strerror}). "
-            "Choose another --output_dir."
-        ) from error
 
 
 def bytes_on_disk(path: str | os.PathLike) -> int:

@@ -5,6 +5,7 @@ process that is killed leaves the old file or the new one.
 """
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -19,6 +20,8 @@ import numpy as np
 from lth_tf.errors import RunError, UsageError
 
 PARTIAL = ".partial"
+
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -97,18 +100,24 @@ def write_whole(path: pathlib.Path, write: Callable[[BinaryIO], Any]) -> None:
 
 
 @contextlib.contextmanager
-def errors_of(path: pathlib.Path) -> Iterator[None]:
-    """Turns the system's errors into one line that names the file."""
+def errors_of(path: str | os.PathLike) -> Iterator[None]:
+    """Turns the system's errors into one line that names the file.
+
+    Raises:
+        UsageError: if the folder cannot be written to.
+        RunError: if the disk is full, or anything else fails.
+    """
     try:
         yield
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise UsageError(
-            f"Expected a folder that can be written to. Received: {path} ({error.strerror}). "
-            "Choose another --runs_dir."
-        ) from error
     except OSError as error:
+        why = error.strerror or error
+        if error.errno in _NOT_WRITABLE:
+            raise UsageError(
+                f"Expected a folder that can be written to. Received: {path} ({why}). "
+                "Choose another one."
+            ) from error
         raise RunError(
-            f"Could not write {path} ({error.strerror}). Finished levels are kept: "
+            f"Could not write {path} ({why}). What was finished before is kept: "
             "make room and run the same command again."
         ) from error
 

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 def import_tensorflow() -> None:
     """Imports TensorFlow without the notes that it logs before its log level is read."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _held_back_stderr():
+    with held_back_stderr():
         import tensorflow as tf
     # Its warnings are for those who write TensorFlow code, e.g. on how often it traced.
     tf.get_logger().setLevel("ERROR")
 
 
 @contextlib.contextmanager
-def _held_back_stderr() -> Iterator[None]:
+def held_back_stderr() -> Iterator[None]:
     """Drops what is written to stderr, unless the block fails."""
     sys.stderr.flush()
     real = os.dup(2)

@@ -189,7 +189,7 @@ def test_summary_agrees_with_metrics(finished_run):
 
 ARGUMENTS = (
     "--dataset=digits",
-    "--iterations=2000",
+    "--iterations=1000",
     "--eval_interval=20",
     "--test_interval=0",
     "--levels=2",
@@ -205,7 +205,7 @@ def test_killed_runs_end_as_uninterrupted_ones(program, tmp_path):
     shuffle = random.Random(time.time_ns())
     kills = 0
     for _ in range(20):
-        wait = shuffle.uniform(4, 9)
+        wait = shuffle.uniform(4, 8)
         done = program("experiments.lenet", *ARGUMENTS, "--runs_dir=killed", kill_after=wait)
         if done.code == 0:
             break

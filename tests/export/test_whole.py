@@ -74,7 +74,7 @@ def test_a_full_disk(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        with pytest.raises(RunError, match="Could not write.*Nothing was left behind"):
+        with pytest.raises(RunError, match="Could not write.*What was finished before is kept"):
             with written_whole(tmp_path / "file.bin") as partial:
                 partial.write_bytes(bytes(5000))
     finally:
