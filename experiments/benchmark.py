@@ -156,13 +156,12 @@ def _worker(options: BenchmarkOptions) -> None:
 
 def _memory(options: BenchmarkOptions) -> None:
     """Resident memory over 20 levels of LeNet in one process."""
+    from lth_tf.layers import get_masks, get_weights, set_masks, set_weights
     from lth_tf.pruning import magnitude, select
 
     config = _config("lenet")
     model = _model(config)
-    trainer = _trainer(dataclasses.replace(config, iterations=500), model, 5_000, 100)
-    from lth_tf.layers import get_masks, get_weights, set_masks, set_weights
-
+    trainer = _trainer(config, model, validation=5_000, interval=100, iterations=500)
     origin, sizes = get_weights(model), []
     for _ in range(21):
         set_weights(model, origin)
@@ -239,13 +238,17 @@ def _data(config: ExperimentConfig, validation: int) -> "Data":
 
 
 def _trainer(
-    config: ExperimentConfig, model: "keras.Model", validation: int, interval: int | None = None
+    config: ExperimentConfig,
+    model: "keras.Model",
+    validation: int,
+    interval: int | None = None,
+    iterations: int = 10**9,
 ) -> "Trainer":
     from lth_tf.training import Trainer
 
     interval = interval or (1_000 if config.network == "lenet" else 10)
     config = dataclasses.replace(
-        config, iterations=10**9, eval_interval=interval, test_interval=0, lr_drops=()
+        config, iterations=iterations, eval_interval=interval, test_interval=0, lr_drops=()
     )
     return Trainer(model, _data(config, validation), config)
 
