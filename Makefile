@@ -1,15 +1,16 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
+DEMO := --dataset=digits --iterations=1000 --levels=12 --eval_interval=20 --test_interval=20
 
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.installed
-	$(BIN)/python -m experiments.lenet --dataset=digits --preset=quick
+	$(BIN)/python -m experiments.lenet $(DEMO)
 	$(BIN)/python -m experiments.report runs/lenet
 
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .

@@ -80,8 +80,7 @@ def _run_trial(config: ExperimentConfig, run_dir: RunDir, options: RunOptions) -
     data = _load_data(config, options)
     about = _about(data)
     with run_dir.writing(config, about):
-        print(_header(config, data, about["device"], run_dir), flush=True)
-        view = display.Display(config)
+        view = display.Display(config, _header(config, data, about["device"], run_dir))
         with contextlib.closing(view):
             lottery.find_tickets(
                 config,
@@ -183,15 +182,13 @@ def _run_child(config: ExperimentConfig, cores: set[int]) -> int:
 
 
 def _header(config: ExperimentConfig, data: "Data", device: str, run_dir: RunDir) -> str:
-    from experiments import display
-
     return (
-        f"{config.network} on {config.dataset}: {len(data.train):,} training, "
-        f"{len(data.validation):,} validation, {len(data.test):,} test images\n"
+        f"{len(data.train):,} training, {len(data.validation):,} validation and "
+        f"{len(data.test):,} test images\n"
         f"{config.levels} level{'s' * (config.levels != 1)} of {config.iterations:,} iterations, "
         f"batch {config.batch_size}, {config.optimizer} {config.learning_rate:g}, "
         f"seed {config.seed}, on {device}\n"
-        f"Results in {run_dir.path}\n\n{display.COLUMNS}"
+        f"Results in {run_dir.path}"
     )
 
 

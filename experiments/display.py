@@ -34,15 +34,22 @@ class Display(Watcher):
 
     Args:
         config: gives the iterations of a stage and the number of stages.
+        header: what to print of data and device above the table.
     """
 
-    def __init__(self, config: ExperimentConfig):
+    def __init__(self, config: ExperimentConfig, header: str):
+        self._title = f"{config.network} on {config.dataset}"
+        self._header = header
         self._levels = config.levels
         self._iterations = config.iterations
         self._stages_left = (config.levels + 1) * (1 + config.reinits + config.random_masks)
         self._bar = None
         self._measured_from: tuple[float, int] | None = None
         self._estimated = False
+
+    def run_started(self, weights: int) -> None:
+        """Prints what is run, and the head of the table."""
+        print(f"{self._title}, {weights:,} weights\n{self._header}\n\n{COLUMNS}", flush=True)
 
     def stage_started(self, stage: Stage, density: float, iteration: int) -> None:
         """Opens the stage's progress bar."""

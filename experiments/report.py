@@ -42,10 +42,14 @@ def _run() -> None:
     if parsed is None:
         return
     options, folders = parsed
+    from experiments import results
+
     if not folders:
         raise UsageError("Expected at least one RUN_DIR. Received: none. --help shows how.")
     for file in report(folders, options):
         print(file)
+    for run in results.find_runs(folders):
+        print(f"\n{run.directory.path}\n{results.outcome(run.directory)}")
 
 
 def report(folders: list[str], options: ReportOptions | None = None) -> list[pathlib.Path]:

@@ -18,6 +18,9 @@ from lth_tf.training import Trainer
 class Watcher:
     """Is told what happens while tickets are sought; this one does nothing."""
 
+    def run_started(self, weights: int) -> None:
+        """Called once the network is built, with the number of its prunable weights."""
+
     def stage_started(self, stage: Stage, density: float, iteration: int) -> None:
         """Called before a stage trains on from `iteration`."""
 
@@ -59,6 +62,8 @@ def find_tickets(
     groups = networks.groups(model)
     dense = get_masks(model)
     pruning.plan({path: mask.size for path, mask in dense.items()}, groups, config)
+    for watcher in watchers:
+        watcher.run_started(mask_counts.total(dense))
     trainer = Trainer(model, data, config, jit)
     if not run_dir.has_origin():
         run_dir.save_origin(tickets.origin(model, trainer, config))

@@ -102,9 +102,9 @@ def shared_trainer(trainers, digits_rgb, monkeypatch):
 
     data = dataclasses.replace(
         digits_rgb,
-        train=some(digits_rgb.train, 40),
-        validation=some(digits_rgb.validation, 16),
-        test=some(digits_rgb.test, 16),
+        train=some(digits_rgb.train, 16),
+        validation=some(digits_rgb.validation, 8),
+        test=some(digits_rgb.test, 8),
     )
     new_model = tickets.new_model
 
@@ -120,10 +120,10 @@ def shared_trainer(trainers, digits_rgb, monkeypatch):
         config = dataclasses.replace(
             TINY,
             network=network,
-            iterations=2,
+            iterations=1,
             eval_interval=1,
             test_interval=0,
-            batch_size=8,
+            batch_size=4,
             levels=1,
             prune_rate_conv=0.2,
         )

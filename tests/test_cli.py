@@ -71,12 +71,13 @@ def test_run_prints_a_table_and_the_next_steps(program, tmp_path):
     assert (done.code, done.out.count("Traceback")) == (0, 0)
     lines = done.out.splitlines()
     run_dir = f"runs/lenet/{NAME}/seed_0"
-    assert lines[0] == "lenet on digits: 1,237 training, 200 validation, 360 test images"
-    assert lines[2] == f"Results in {run_dir}"
-    assert lines[4].split() == (
+    assert lines[0] == "lenet on digits, 266,200 weights"
+    assert lines[1] == "1,237 training, 200 validation and 360 test images"
+    assert lines[3] == f"Results in {run_dir}"
+    assert lines[5].split() == (
         "level control % remaining early stop accuracy there final accuracy seconds".split()
     )
-    assert [line.split()[:2] for line in lines[5:7]] == [["0", "100.00"], ["1", "80.04"]]
+    assert [line.split()[:2] for line in lines[6:8]] == [["0", "100.00"], ["1", "80.04"]]
     assert lines[-1] == f"Figures:   python -m experiments.report {run_dir}"
     assert "winning ticket" in lines[-2] or lines[-2].startswith("Export it: python -m export")
     assert RunDir(tmp_path / run_dir).finished() == [Stage(0), Stage(1)]
@@ -85,7 +86,7 @@ def test_run_prints_a_table_and_the_next_steps(program, tmp_path):
     assert about["data"] == {"image_shape": [28, 28, 1], "classes": 10}
 
     again = program("experiments.lenet", *QUICK)
-    assert again.out.splitlines()[5:] == lines[5:]
+    assert again.out.splitlines()[6:] == lines[6:]
 
     other = program("experiments.lenet", *QUICK, "--overwrite", "--levels=0")
     assert other.code == 0
@@ -147,6 +148,8 @@ def test_interrupted_run_says_so_and_goes_on(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # Tests that run in the background of a shell inherit that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not child.stderr.readline().startswith("About "):
         pass

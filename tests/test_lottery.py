@@ -1,6 +1,11 @@
 import dataclasses
+import os
+import pathlib
 import random
 import shutil
+import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -189,7 +194,7 @@ def test_summary_agrees_with_metrics(finished_run):
 
 ARGUMENTS = (
     "--dataset=digits",
-    "--iterations=1000",
+    "--iterations=2000",
     "--eval_interval=20",
     "--test_interval=0",
     "--levels=2",
@@ -198,23 +203,32 @@ ARGUMENTS = (
 )
 
 
+def kill_while_training(folder, runs_dir, seconds):
+    """Starts a run, lets it train for some seconds and kills it; True if it still ran."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "experiments.lenet", *ARGUMENTS, f"--runs_dir={runs_dir}"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    child.stderr.readline()  # the estimate: it trains
+    time.sleep(seconds)
+    child.kill()
+    child.communicate()
+    return child.returncode == -signal.SIGKILL
+
+
 def test_killed_runs_end_as_uninterrupted_ones(program, tmp_path):
     """SIGKILL at random moments, then again the same command: bit for bit the same."""
     whole = program("experiments.lenet", *ARGUMENTS, "--runs_dir=whole")
     assert whole.code == 0, whole.err
     shuffle = random.Random(time.time_ns())
-    kills = 0
-    for _ in range(20):
-        wait = shuffle.uniform(4, 8)
-        done = program("experiments.lenet", *ARGUMENTS, "--runs_dir=killed", kill_after=wait)
-        if done.code == 0:
-            break
-        assert done.code == -9, done.err
-        kills += 1
-    else:
-        done = program("experiments.lenet", *ARGUMENTS, "--runs_dir=killed")
-        assert done.code == 0, done.err
-    assert kills >= 1
+    kills = sum(kill_while_training(tmp_path, "killed", shuffle.uniform(0, 1.5)) for _ in range(4))
+    assert kills >= 2
+    done = program("experiments.lenet", *ARGUMENTS, "--runs_dir=killed")
+    assert done.code == 0, done.err
     (one,), (other,) = (
         [RunDir(p.parent) for p in (tmp_path / name).rglob("config.json")]
         for name in ("whole", "killed")
