@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
-DEMO := --dataset=digits --iterations=1000 --levels=12 --eval_interval=20 --test_interval=20
+DEMO := --dataset=digits --iterations=1000 --levels=16 --eval_interval=20 --test_interval=20
 
 .PHONY: demo test lint clean
 

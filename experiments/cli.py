@@ -66,7 +66,9 @@ def _run(
         for trial, path in zip(trials, paths, strict=True):
             _run_trial(trial, RunDir(path), options)
     if len(trials) > 1:
-        print(f"\nFigures of all trials: python -m experiments.report {paths[0].parent}")
+        print(
+            f"\nFigures of all trials: {program.python()} -m experiments.report {paths[0].parent}"
+        )
 
 
 def _run_trial(config: ExperimentConfig, run_dir: RunDir, options: RunOptions) -> None:
@@ -91,7 +93,7 @@ def _run_trial(config: ExperimentConfig, run_dir: RunDir, options: RunOptions) -
                 watchers=[view, *_event_writers(run_dir, options)],
             )
         print(f"\n{outcome(run_dir)}")
-        print(f"Figures:   python -m experiments.report {run_dir.path}")
+        print(f"Figures:   {program.python()} -m experiments.report {run_dir.path}")
 
 
 def _load_data(config: ExperimentConfig, options: RunOptions) -> "Data":

@@ -9,6 +9,7 @@ from typing import Any
 
 from lth_tf.config import ExperimentConfig
 from lth_tf.errors import UsageError
+from lth_tf.program import python
 from lth_tf.records import RunDir, Stage
 from lth_tf.winning import smallest_winning
 
@@ -172,7 +173,7 @@ def outcome(run_dir: RunDir) -> str:
         f"weights. {100 * best['early_stop_test_accuracy']:.2f} % at iteration "
         f"{best['early_stop_iteration']:,}; the dense network has "
         f"{100 * dense['early_stop_test_accuracy']:.2f} % at {dense['early_stop_iteration']:,}.\n"
-        f"Export it: python -m export --run={run_dir.path} --level={best['level']}"
+        f"Export it: {python()} -m export --run={run_dir.path} --level={best['level']}"
     )
 
 

@@ -1,5 +1,6 @@
 """How every program of this project ends."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -25,3 +26,10 @@ def guarded(work: Callable[[], None]) -> int:
         print("\nInterrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
         return 130
     return 0
+
+
+def python() -> str:
+    """Returns how a person calls this Python: "python", or a path if it is not on their PATH."""
+    if sys.prefix == sys.base_prefix or os.environ.get("VIRTUAL_ENV") == sys.prefix:
+        return "python"
+    return os.path.relpath(sys.executable)

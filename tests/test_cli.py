@@ -78,8 +78,9 @@ def test_run_prints_a_table_and_the_next_steps(program, tmp_path):
         "level control % remaining early stop accuracy there final accuracy seconds".split()
     )
     assert [line.split()[:2] for line in lines[6:8]] == [["0", "100.00"], ["1", "80.04"]]
-    assert lines[-1] == f"Figures:   python -m experiments.report {run_dir}"
-    assert "winning ticket" in lines[-2] or lines[-2].startswith("Export it: python -m export")
+    assert lines[-1].startswith("Figures:   ")
+    assert lines[-1].endswith(f"python -m experiments.report {run_dir}")
+    assert "winning ticket" in lines[-2] or f"-m export --run={run_dir} --level=1" in lines[-2]
     assert RunDir(tmp_path / run_dir).finished() == [Stage(0), Stage(1)]
     about = json.loads((tmp_path / run_dir / "config.json").read_text())
     assert about["threads"] == len(os.sched_getaffinity(0))
