@@ -73,6 +73,10 @@ def _run() -> None:
                 f"Expected measure to be out of {', '.join(measures)}. Received: {name!r}."
             )
     quiet.import_tensorflow()
+    from lth_tf.networks import NETWORKS
+
+    for network in options.networks.split(","):
+        NETWORKS.get(network)
     for name in chosen:
         measures[name](options)
 

@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -72,15 +73,16 @@ def _run(
 
 
 def _run_trial(config: ExperimentConfig, run_dir: RunDir, options: RunOptions) -> None:
-    if options.overwrite:
-        run_dir.delete()
     quiet.import_tensorflow()
     from experiments import display
     from experiments.results import outcome
     from lth_tf import lottery
 
     data = _load_data(config, options)
-    about = _about(data)
+    if options.overwrite:
+        _remaining(config, data)  # complains before anything is deleted
+        run_dir.delete()
+    about = _about(data, options)
     with run_dir.writing(config, about):
         view = display.Display(config, _header(config, data, about["device"], run_dir))
         with contextlib.closing(view):
@@ -122,26 +124,34 @@ def _print_plan(
 ) -> None:
     """Prints what the trials would do and how much they would write."""
     quiet.import_tensorflow()
-    from lth_tf import masks, networks, pruning, tickets
-    from lth_tf.layers import get_masks, get_weights
+    from lth_tf import tickets
+    from lth_tf.layers import get_weights
 
     config = trials[0]
     data = _load_data(config, options)
-    model = tickets.new_model(config, data, "init")
-    dense = get_masks(model)
-    sizes = {path: mask.size for path, mask in dense.items()}
-    remaining = pruning.plan(sizes, networks.groups(model), config)
+    remaining = _remaining(config, data)
     for level, left in enumerate(remaining):
         print(f"level {level:>3}{100 * left / remaining[0]:9.2f} % remaining{left:13,} weights")
     stages = len(remaining) * (1 + config.reinits + config.random_masks)
+    model = tickets.new_model(config, data, "init")
     weights = sum(value.nbytes for value in get_weights(model).values())
-    written = stages * (weights + masks.total(dense) // 8) + weights
+    written = stages * (weights + remaining[0] // 8) + weights
     print(
         f"\n{len(trials)} trial{'s' if len(trials) > 1 else ''} of {stages} trainings of "
         f"{config.iterations:,} iterations: {len(trials) * stages * config.iterations:,} in all; "
         f"{len(trials) * written / 1e6:,.0f} MB on disk.\n"
         f"Results would be in {paths[0]}. Nothing was trained."
     )
+
+
+def _remaining(config: ExperimentConfig, data: "Data") -> list[int]:
+    """Returns the number of weights remaining at each level."""
+    from lth_tf import networks, pruning, tickets
+    from lth_tf.layers import get_masks
+
+    model = tickets.new_model(config, data, "init")
+    sizes = {path: mask.size for path, mask in get_masks(model).items()}
+    return pruning.plan(sizes, networks.groups(model), config)
 
 
 def _run_side_by_side(
@@ -154,11 +164,25 @@ def _run_side_by_side(
     started = time.monotonic()
     print(f"{len(trials)} trials, {jobs} at a time, in {paths[0].parent}", flush=True)
 
+    interrupted = threading.Event()
+
     def work(job: int) -> list[int]:
-        return [_run_child(trials[k], set(shares[job])) for k in range(job, len(trials), jobs)]
+        codes = []
+        for k in range(job, len(trials), jobs):
+            if not interrupted.is_set():
+                codes.append(_run_child(trials[k], set(shares[job])))
+            if codes[-1:] == [program.INTERRUPTED]:
+                interrupted.set()
+        return codes
 
     with ThreadPoolExecutor(jobs) as pool:
-        codes = [code for codes in pool.map(work, range(jobs)) for code in codes]
+        try:
+            codes = [code for codes in pool.map(work, range(jobs)) for code in codes]
+        except KeyboardInterrupt:
+            interrupted.set()
+            raise
+    if interrupted.is_set():
+        raise KeyboardInterrupt
     failed = sum(code != 0 for code in codes)
     print(f"{len(trials) - failed} trials done in {time.monotonic() - started:.0f} s")
     if failed:
@@ -187,14 +211,14 @@ def _header(config: ExperimentConfig, data: "Data", device: str, run_dir: RunDir
     return (
         f"{len(data.train):,} training, {len(data.validation):,} validation and "
         f"{len(data.test):,} test images\n"
-        f"{config.levels} level{'s' * (config.levels != 1)} of {config.iterations:,} iterations, "
+        f"Levels 0 to {config.levels} of {config.iterations:,} iterations, "
         f"batch {config.batch_size}, {config.optimizer} {config.learning_rate:g}, "
         f"seed {config.seed}, on {device}\n"
         f"Results in {run_dir.path}"
     )
 
 
-def _about(data: "Data") -> dict[str, Any]:
+def _about(data: "Data", options: RunOptions) -> dict[str, Any]:
     """Returns what config.json says beside the config: what the trial runs on."""
     import importlib.metadata
 
@@ -209,17 +233,21 @@ def _about(data: "Data") -> dict[str, Any]:
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "device": f"{devices[0].device_type} ({threads} thread{'s' if threads > 1 else ''})",
         "threads": threads,
-        "data": {"image_shape": list(data.image_shape), "classes": data.classes},
+        "jit": options.jit,
+        "data": {
+            "image_shape": list(data.image_shape),
+            "classes": data.classes,
+            "data_dir": os.path.abspath(options.data_dir) if options.data_dir else "",
+        },
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 
 
 def _git_commit() -> str:
-    done = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        cwd=pathlib.Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    folder = pathlib.Path(__file__).parent
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except OSError:  # no git on this machine
+        return ""
     return done.stdout.strip()

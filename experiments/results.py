@@ -67,7 +67,7 @@ def find_runs(paths: Iterable[str | os.PathLike]) -> list[Run]:
         found |= {run.path.resolve(): run for run in runs}
     configs = {run.path: run.config() for run in found.values()}
     names = {run.path: run.path.resolve().parent.parent.name for run in found.values()}
-    differing = _differing(list(configs.values()))
+    differing = _differing([(names[path], config) for path, config in configs.items()])
     several = len(set(names.values())) > 1
     return [
         Run(
@@ -158,10 +158,12 @@ def at_iterations(rows: list[Row], wanted: Iterable[int]) -> list[Row]:
 def outcome(run_dir: RunDir) -> str:
     """Returns the smallest winning ticket of a run and the command that exports it."""
     summaries = [run_dir.summary(stage) for stage in run_dir.finished() if not stage.control]
-    best = smallest_winning(summaries)
-    dense = summaries[0]
+    if not summaries or summaries[0]["level"] != 0:
+        return "The dense network, level 0, is not trained: there is nothing to compare with."
     if len(summaries) == 1:
         return "Only the dense network is trained so far."
+    best = smallest_winning(summaries)
+    dense = summaries[0]
     if best is None:
         return (
             "No winning ticket: no level reaches the dense network's "
@@ -185,15 +187,19 @@ def write_csv(path: pathlib.Path, rows: list[Row]) -> None:
         writer.writerows(rows)
 
 
-def _differing(configs: list[ExperimentConfig]) -> list[str]:
-    """Returns the names of the fields that tell the configs apart."""
-    told_otherwise = {"seed", "strategy", "start", "network", "dataset"}
+def _differing(runs: list[tuple[str, ExperimentConfig]]) -> list[str]:
+    """Returns the names of the fields that tell the configs of one experiment apart."""
+    told_otherwise = {"seed", "strategy", "start"}
+    experiments = {name for name, _ in runs}
     return [
         field.name
         for field in dataclasses.fields(ExperimentConfig)
         if field.name not in told_otherwise
         and not field.metadata["extent"]
-        and len({getattr(config, field.name) for config in configs}) > 1
+        and any(
+            len({getattr(config, field.name) for name, config in runs if name == experiment}) > 1
+            for experiment in experiments
+        )
     ]
 
 

@@ -139,7 +139,7 @@ def _data(
         image_shape=image_shape,
         validation_size=config.validation_size,
         seed=config.seed,
-        data_dir=options.data_dir,
+        data_dir=options.data_dir or run_dir.about()["data"].get("data_dir", ""),
         cache_dir=next((cache for cache in caches if cache.is_dir()), None),
     )
 

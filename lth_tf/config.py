@@ -213,7 +213,11 @@ class ExperimentConfig(Options):
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions(Options):
-    """How and where an experiment is run; changes no result."""
+    """How and where an experiment is run.
+
+    Nothing of it enters the run's name. `jit`, and `jobs` through the number of
+    threads, change results by rounding; both are kept in config.json.
+    """
 
     runs_dir: str = option("runs", "Folder that all run directories lie in.")
     data_dir: str = option("", "TFDS folder. Default: TFDS_DATA_DIR or ~/tensorflow_datasets.")
@@ -229,7 +233,7 @@ class RunOptions(Options):
         60.0, "Seconds between checkpoints inside a level.", minimum=0.0
     )
     overwrite: bool = option(False, "Delete earlier results of the same run first.")
-    dry_run: bool = option(False, "Print the plan and train nothing.")
+    dry_run: bool = option(False, "Print the plan and train nothing; loads the data set.")
     tensorboard: bool = option(False, "Also write TensorBoard event files into the run directory.")
 
 
@@ -322,4 +326,4 @@ def _kind_text(kind: type) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return "+".join(map(str, value)) or "none"
-    return str(value)
+    return str(value).replace("/", "_")

@@ -123,8 +123,12 @@ def errors_of(path: str | os.PathLike) -> Iterator[None]:
 
 
 def damaged(path: pathlib.Path, why: str) -> str:
-    """Returns what is said of a file that cannot be read."""
+    """Returns what is said of a file that cannot be read.
+
+    A folder with a summary or a config is made as a whole, any other file alone.
+    """
+    whole = path.name == "config.json" or (path.parent / "summary.json").exists()
     return (
         f"Could not read {path} ({why}): it is missing or damaged. "
-        f"Delete {path.parent} to make it again, or use --overwrite."
+        f"Delete {path.parent if whole else path} to make it again."
     )

@@ -44,7 +44,7 @@ def parse(
         for field in dataclasses.fields(options):
             _define(field, getattr(options, field.name), values)
     if presets:
-        text = "Values that differ from the defaults together; other flags go before them."
+        text = "Values that differ from the defaults together; flags given beside it override it."
         flags.DEFINE_enum("preset", None, list(presets), text, flag_values=values)
     flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
     try:

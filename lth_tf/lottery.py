@@ -81,24 +81,24 @@ def find_tickets(
         for ticket in tickets.at_level(level, masks, start, config, data):
             stage = Stage(level, ticket.control)
             if not run_dir.has(stage):
-                tickets.rewind(model, ticket.masks, ticket.weights)
-                _train(stage, model, trainer, run_dir, config, checkpoint_seconds, watchers)
+                _train(stage, ticket, model, trainer, run_dir, checkpoint_seconds, watchers)
             for watcher in watchers:
                 watcher.stage_finished(stage, run_dir.summary(stage))
 
 
 def _train(
     stage: Stage,
+    ticket: tickets.Ticket,
     model: keras.Model,
     trainer: Trainer,
     run_dir: RunDir,
-    config: ExperimentConfig,
     checkpoint_seconds: float,
     watchers: Sequence[Watcher],
 ) -> None:
-    """Trains a stage from the weights the model has, or from its checkpoint."""
-    masks = get_masks(model)
-    start = _resume(stage, trainer, run_dir, config)
+    """Trains a stage from its ticket, or from its checkpoint."""
+    tickets.rewind(model, ticket.masks, ticket.weights)
+    masks = ticket.masks
+    start = _resume(stage, ticket, trainer, run_dir)
     for watcher in watchers:
         watcher.stage_started(stage, mask_counts.density(masks), start)
     saved = time.monotonic()
@@ -121,11 +121,11 @@ def _train(
     run_dir.save_stage(stage, masks, get_weights(model), history.arrays(), summary)
 
 
-def _resume(stage: Stage, trainer: Trainer, run_dir: RunDir, config: ExperimentConfig) -> int:
+def _resume(stage: Stage, ticket: tickets.Ticket, trainer: Trainer, run_dir: RunDir) -> int:
     """Restarts or restores the trainer and returns the iteration it is at."""
     state = run_dir.progress(stage)
     if state is None:
-        trainer.restart(config.rewind_iteration)
+        trainer.restart(ticket.iteration)
     else:
         trainer.restore(state)
     run_dir.forget_metrics(stage, after=-1 if state is None else trainer.iteration)

@@ -54,11 +54,6 @@ def overlap(one: Masks, other: Masks) -> float:
     return both / either if either else 1.0
 
 
-def full(shapes: dict[str, tuple[int, ...]]) -> Masks:
-    """Returns masks that keep every weight of the given shapes."""
-    return {path: np.ones(shape, np.uint8) for path, shape in shapes.items()}
-
-
 def check_same_weights(expected: dict[str, np.ndarray], received: dict[str, np.ndarray]) -> None:
     """Checks that two dicts hold arrays of the same paths and shapes.
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from lth_tf.errors import RunError, UsageError
 
+INTERRUPTED = 130  # exit code
+
 
 def guarded(work: Callable[[], None]) -> int:
     """Does the work of a program and prints its errors as one line on stderr.
@@ -24,7 +26,7 @@ def guarded(work: Callable[[], None]) -> int:
         return 1
     except KeyboardInterrupt:
         print("\nInterrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return 0
 
 

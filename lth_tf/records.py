@@ -97,7 +97,9 @@ class RunDir:
                 partial.unlink()
             if self._config_path.exists():
                 self._refuse_other_config(config)
-                about = {**about, "created": self.about().get("created", about.get("created"))}
+                # What is there was made on what the file says; what comes is made on this.
+                first = {k: v for k, v in self.about().items() if k not in ("format", "config")}
+                about = {**first, "continued": [*first.get("continued", []), about]}
             write_json(self._config_path, {"format": FORMAT, "config": config.to_json(), **about})
             yield
 

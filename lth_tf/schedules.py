@@ -60,8 +60,8 @@ class WarmupAndDrops(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def learning_rate(config: ExperimentConfig) -> float | WarmupAndDrops:
-    """Returns what an optimizer takes as the config's learning rate."""
+def schedule(config: ExperimentConfig) -> WarmupAndDrops | None:
+    """Returns the schedule that a config asks for, or None if its rate is constant."""
     if not config.lr_drops and not config.warmup_iterations:
-        return config.learning_rate
+        return None
     return WarmupAndDrops(config.learning_rate, config.lr_drops, config.warmup_iterations)

@@ -1,7 +1,7 @@
 """One seed, many independent streams of random numbers.
 
 Everything random in an experiment belongs to a named stream: "split", "init",
-"order", "augment", "dropout", "prune", "reinit/0", ... A stream is a function
+"order", "augment", "dropout", "prune", "reinit_0/3/init", ... A stream is a function
 of the seed and its name alone, so adding one changes no other, and a run that
 stops and continues draws what an uninterrupted one draws.
 """

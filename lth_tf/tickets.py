@@ -59,11 +59,14 @@ class Ticket:
         control: "" for the ticket itself, else the control's name.
         masks: weight path -> uint8 array.
         weights: path -> array of every weight, pruned ones included.
+        iteration: the iteration that training goes on from: that of the origin, or
+            0 for a new initialization.
     """
 
     control: str
     masks: Masks
     weights: Weights
+    iteration: int
 
 
 def at_level(
@@ -82,17 +85,18 @@ def at_level(
         Frankle & Carbin 2019, arXiv:1803.03635: section 2 (random
         reinitialization), Figure 1 and appendix E (random masks).
     """
-    yield Ticket("", masks, start)
+    rewound = config.rewind_iteration
+    yield Ticket("", masks, start, rewound)
     for k in range(config.reinits):
         control = f"reinit_{k}"
-        yield Ticket(control, masks, _new_weights(config, data, control, level))
+        yield Ticket(control, masks, _new_weights(config, data, control, level), 0)
     for k in range(config.random_masks):
         control = f"random_{k}"
-        weights = start
+        weights, iteration = start, rewound
         if config.random_mask_weights == "new":
-            weights = _new_weights(config, data, control, level)
+            weights, iteration = _new_weights(config, data, control, level), 0
         shuffle = generator(config.seed, control, level, "mask")
-        yield Ticket(control, shuffled(masks, shuffle), weights)
+        yield Ticket(control, shuffled(masks, shuffle), weights, iteration)
 
 
 def shuffled(masks: Masks, generator: np.random.Generator) -> Masks:

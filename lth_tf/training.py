@@ -20,7 +20,7 @@ from lth_tf.errors import RunError
 from lth_tf.history import Evaluation, History, from_columns, to_columns
 from lth_tf.layers import to_numpy, weight_variables, zero_pruned
 from lth_tf.masked_layers import pruned_are_zero
-from lth_tf.schedules import learning_rate
+from lth_tf.schedules import schedule
 from lth_tf.seeding import BatchOrder, stream_seed
 
 # Large enough to keep the cores busy, small enough for the activations of convolutions.
@@ -74,6 +74,7 @@ class Trainer:
         self._evaluation_batch = min(_EVALUATION_BATCH, largest)
         self._loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         self._optimizer = make_optimizer(config)
+        self._schedule = schedule(config)
         self._optimizer.build(model.trainable_variables)
         self._fresh_optimizer = [to_numpy(v) for v in self._optimizer.variables]
         self._weights = weight_variables(model)
@@ -96,7 +97,6 @@ class Trainer:
         zero_pruned(self._model)
         for variable, value in zip(self._optimizer.variables, self._fresh_optimizer, strict=True):
             variable.assign(value)
-        self._optimizer.iterations.assign(iteration)
         self._best_loss.assign(np.inf)
         self.iteration = iteration
         self._evaluations: list[Evaluation] = []
@@ -267,6 +267,10 @@ class Trainer:
         if self._config.augment:
             seed = stream_seed(self._config.seed, "augment")
             images = augment(images, tf.stack([seed, iteration * 2]))
+        if self._schedule is not None:
+            # Of the iteration, not of the optimizer's count of its own updates, which
+            # starts at 0 after rewinding: Adam's bias correction goes with its slots.
+            self._optimizer.learning_rate.assign(self._schedule(iteration))
         with tf.GradientTape() as tape:
             loss = self._loss(labels, self._model(normalize(images), training=True))
         variables = self._model.trainable_variables
@@ -321,11 +325,11 @@ def _right(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 
 def make_optimizer(config: ExperimentConfig) -> keras.optimizers.Optimizer:
-    """Returns the optimizer that a config asks for."""
+    """Returns the optimizer that a config asks for, at its rate before any schedule."""
     if config.optimizer == "adam":
-        return keras.optimizers.Adam(learning_rate(config))
+        return keras.optimizers.Adam(config.learning_rate)
     momentum = config.momentum if config.optimizer == "momentum" else 0.0
-    return keras.optimizers.SGD(learning_rate(config), momentum=momentum)
+    return keras.optimizers.SGD(config.learning_rate, momentum=momentum)
 
 
 def uses_jit(model: keras.Model, jit: str) -> bool:

@@ -84,7 +84,7 @@ def test_run_prints_a_table_and_the_next_steps(program, tmp_path):
     assert RunDir(tmp_path / run_dir).finished() == [Stage(0), Stage(1)]
     about = json.loads((tmp_path / run_dir / "config.json").read_text())
     assert about["threads"] == len(os.sched_getaffinity(0))
-    assert about["data"] == {"image_shape": [28, 28, 1], "classes": 10}
+    assert about["data"] == {"image_shape": [28, 28, 1], "classes": 10, "data_dir": ""}
 
     again = program("experiments.lenet", *QUICK)
     assert again.out.splitlines()[6:] == lines[6:]
@@ -92,6 +92,16 @@ def test_run_prints_a_table_and_the_next_steps(program, tmp_path):
     other = program("experiments.lenet", *QUICK, "--overwrite", "--levels=0")
     assert other.code == 0
     assert RunDir(tmp_path / run_dir).finished() == [Stage(0)]
+
+
+def test_nothing_is_overwritten_by_a_run_that_is_refused(program, tmp_path):
+    flags = [*QUICK, "--prune_rate_fc=0.9"]
+    assert program("experiments.lenet", *flags).code == 0
+    refused = program("experiments.lenet", *flags, "--overwrite", "--levels=99")
+    assert refused.code == 2
+    assert "would prune the last weight" in refused.err
+    (config,) = tmp_path.rglob("config.json")
+    assert RunDir(config.parent).finished() == [Stage(0), Stage(1)]
 
 
 def test_no_line_but_ours(program):
@@ -138,6 +148,26 @@ def test_failing_trial_is_told_of(program):
     assert done.code == 1
     assert done.out.count("error: The loss is not finite") == 2
     assert done.err == "error: 2 of 2 trials failed; their errors are above.\n"
+
+
+def test_interrupting_trials_side_by_side_stops_them_all(tmp_path):
+    flags = ["--dataset=digits", "--iterations=1000000", "--trials=3", "--jobs=2"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "experiments.lenet", *flags],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # As Ctrl-C in a terminal: the signal goes to the whole group.
+        preexec_fn=lambda: (os.setpgrp(), signal.signal(signal.SIGINT, signal.SIG_DFL)),
+    )
+    while "About " not in child.stdout.readline():
+        pass
+    os.killpg(child.pid, signal.SIGINT)
+    out, _ = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "seed 2 |" not in out
 
 
 def test_interrupted_run_says_so_and_goes_on(tmp_path):

@@ -48,15 +48,16 @@ class Starts(lottery.Watcher):
 
     def __init__(self, monkeypatch):
         self.models = {}
-        original = lottery._train
+        original = lottery._resume
 
-        def train(stage, model, *rest):
+        def resume(stage, ticket, trainer, run_dir):
             from lth_tf.layers import get_weights
 
+            model = trainer._model
             self.models[str(stage)] = (get_masks(model), get_weights(model))
-            original(stage, model, *rest)
+            return original(stage, ticket, trainer, run_dir)
 
-        monkeypatch.setattr(lottery, "_train", train)
+        monkeypatch.setattr(lottery, "_resume", resume)
 
 
 def test_counts_and_sizes_of_every_level(finished_run):
@@ -107,7 +108,7 @@ def test_continue_starts_from_mask_times_trained(tmp_path, tiny, digits, monkeyp
 
 def test_rewinding_to_an_iteration(tmp_path, tiny, digits, monkeypatch):
     starts = Starts(monkeypatch).models
-    config = dataclasses.replace(tiny, rewind_iteration=20)
+    config = dataclasses.replace(tiny, rewind_iteration=20, reinits=1)
     run_dir = run(tmp_path / "run", config, digits)
     whole = run(tmp_path / "whole", dataclasses.replace(tiny, iterations=20, levels=0), digits)
     for path, value in whole.trained(Stage(0)).items():
@@ -117,6 +118,8 @@ def test_rewinding_to_an_iteration(tmp_path, tiny, digits, monkeypatch):
         start["fc1/kernel"], run_dir.origin()["fc1/kernel"] * kept["fc1/kernel"]
     )
     assert run_dir.history(Stage(1))["iteration"].tolist() == [20, 40, 60]
+    # A new initialization has not been trained for the first iterations.
+    assert run_dir.history(Stage(1, "reinit_0"))["iteration"].tolist() == [0, 20, 40, 60]
 
 
 def test_oneshot_prunes_the_dense_network(tmp_path, tiny, digits):

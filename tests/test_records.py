@@ -74,7 +74,7 @@ def test_truncated_file_of_a_finished_level_is_named(run_dir, name):
     with pytest.raises(UsageError) as error:
         run_dir.has(Stage(0))
     assert str(file) in str(error.value)
-    assert f"Delete {file.parent} to make it again, or use --overwrite." in str(error.value)
+    assert f"Delete {file.parent} to make it again." in str(error.value)
 
 
 def test_flipped_bytes_are_found_when_read(run_dir):

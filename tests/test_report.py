@@ -71,6 +71,17 @@ def test_runs_of_several_configurations_are_told_apart(finished_run, tmp_path):
     }
 
 
+def test_runs_on_other_data_are_another_curve(finished_run, tmp_path):
+    for folder, dataset in (("a", "digits"), ("b", "mnist")):
+        copy = tmp_path / "lenet" / folder / "seed_0"
+        shutil.copytree(finished_run.path, copy)
+        config = json.loads((copy / "config.json").read_text())
+        config["config"]["dataset"] = dataset
+        (copy / "config.json").write_text(json.dumps(config))
+    series = {run.series("") for run in results.find_runs([tmp_path])}
+    assert series == {"dataset digits, iterative", "dataset mnist, iterative"}
+
+
 def test_the_same_run_named_twice_counts_once(finished_run):
     runs = results.find_runs([finished_run.path, finished_run.path.parent])
     assert len(runs) == 1

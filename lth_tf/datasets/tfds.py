@@ -1,5 +1,6 @@
 """Any image classification set of TensorFlow Datasets, through `tfds.load`."""
 
+import fcntl
 import hashlib
 import os
 import pathlib
@@ -8,7 +9,7 @@ import numpy as np
 
 from lth_tf.datasets import Source, Split
 from lth_tf.errors import UsageError
-from lth_tf.files import read_arrays, write_arrays
+from lth_tf.files import errors_of, read_arrays, write_arrays
 
 _VALIDATION_SIZE = 5_000
 
@@ -34,19 +35,27 @@ def load(name: str, *, data_dir: str = "", cache_dir: str | pathlib.Path | None 
     if cache_dir is not None:
         digest = hashlib.sha256(folder.encode()).hexdigest()[:8]
         cache = pathlib.Path(cache_dir) / f"{name.replace('/', '_')}-{digest}.npz"
-    if cache is not None and cache.exists():
-        arrays = read_arrays(cache)
-    else:
-        arrays = _decode(name, folder)
-        if cache is not None:
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            write_arrays(cache, arrays)
+    arrays = _decode(name, folder) if cache is None else _through(cache, name, folder)
     return Source(
         train=Split(arrays["train_images"], arrays["train_labels"]),
         test=Split(arrays["test_images"], arrays["test_labels"]),
         classes=int(arrays["classes"]),
         validation_size=_VALIDATION_SIZE,
     )
+
+
+def _through(cache: pathlib.Path, name: str, folder: str) -> dict[str, np.ndarray]:
+    """Reads the cache; fills it first if need be, one process at a time."""
+    if cache.exists():
+        return read_arrays(cache)
+    with errors_of(cache.parent):
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(cache.with_suffix(".lock"), "w")
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not cache.exists():
+            write_arrays(cache, _decode(name, folder))
+        return read_arrays(cache)
 
 
 def _decode(name: str, folder: str) -> dict[str, np.ndarray]:
