@@ -21,8 +21,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lth_tf import flags, program, quiet
-from lth_tf.config import ExperimentConfig, Options, option
+from lth_tf.config import ExperimentConfig
 from lth_tf.errors import UsageError
+from lth_tf.options import Options, option
 
 if TYPE_CHECKING:
     import keras
@@ -188,11 +189,12 @@ def _prune(options: BenchmarkOptions) -> None:
 
     config = _config("vgg19")
     model = _model(config)
-    weights, masks, groups = get_weights(model), get_masks(model), networks.groups(model)
+    weights, masks = get_weights(model), get_masks(model)
+    rates = pruning.layer_rates(networks.groups(model), config.prune_rates())
     size = sum(weights[path].nbytes for path in masks)
 
     def prune() -> None:
-        pruning.prune(masks, weights, weights, groups, config, level=1)
+        pruning.prune(masks, weights, weights, rates, config, level=1)
 
     seconds = []
     for _ in range(options.rounds):

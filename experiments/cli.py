@@ -151,7 +151,8 @@ def _remaining(config: ExperimentConfig, data: "Data") -> list[int]:
 
     model = tickets.new_model(config, data, "init")
     sizes = {path: mask.size for path, mask in get_masks(model).items()}
-    return pruning.plan(sizes, networks.groups(model), config)
+    rates = pruning.layer_rates(networks.groups(model), config.prune_rates())
+    return pruning.plan(sizes, rates, config)
 
 
 def _run_side_by_side(

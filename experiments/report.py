@@ -13,9 +13,9 @@ import pathlib
 import sys
 
 from lth_tf import flags, program
-from lth_tf.config import Options, option
 from lth_tf.errors import UsageError
 from lth_tf.files import errors_of
+from lth_tf.options import Options, option
 
 
 @dataclasses.dataclass(frozen=True)

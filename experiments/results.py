@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
-from lth_tf.config import ExperimentConfig
+from lth_tf.config import ExperimentConfig, FitConfig
 from lth_tf.errors import UsageError
 from lth_tf.program import python
 from lth_tf.records import RunDir, Stage
@@ -16,7 +16,6 @@ from lth_tf.winning import smallest_winning
 Row = dict[str, Any]
 
 _CONTROLS = {"reinit": "random reinit", "random": "random mask"}
-_STRATEGIES = {"iterative": "iterative", "oneshot": "one-shot"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,16 +31,13 @@ class Run:
 
     directory: RunDir
     experiment: str
-    config: ExperimentConfig
+    config: ExperimentConfig | FitConfig
     label: str
 
     def series(self, control: str) -> str:
         """Returns the name of the curve that a stage of this run belongs to."""
         kind = _CONTROLS.get(control.rpartition("_")[0], "")
-        strategy = _STRATEGIES[self.config.strategy]
-        if self.config.start == "continue":
-            strategy += ", continued"
-        return ", ".join(part for part in (self.label, strategy, kind) if part)
+        return ", ".join(part for part in (self.label, self.config.procedure(), kind) if part)
 
     def stages(self) -> list[Stage]:
         """Returns the finished stages."""
@@ -66,7 +62,7 @@ def find_runs(paths: Iterable[str | os.PathLike]) -> list[Run]:
             )
         found |= {run.path.resolve(): run for run in runs}
     configs = {run.path: run.config() for run in found.values()}
-    names = {run.path: run.path.resolve().parent.parent.name for run in found.values()}
+    names = {path: _experiment(path, config) for path, config in configs.items()}
     differing = _differing([(names[path], config) for path, config in configs.items()])
     several = len(set(names.values())) > 1
     return [
@@ -76,7 +72,11 @@ def find_runs(paths: Iterable[str | os.PathLike]) -> list[Run]:
             config=configs[run.path],
             label=", ".join(
                 ([names[run.path]] if several else [])
-                + [f"{name} {getattr(configs[run.path], name)}" for name in differing]
+                + [
+                    f"{name} {getattr(configs[run.path], name)}"
+                    for name in differing
+                    if hasattr(configs[run.path], name)
+                ]
             ),
         )
         for run in found.values()
@@ -187,20 +187,21 @@ def write_csv(path: pathlib.Path, rows: list[Row]) -> None:
         writer.writerows(rows)
 
 
-def _differing(runs: list[tuple[str, ExperimentConfig]]) -> list[str]:
+def _experiment(path: pathlib.Path, config: ExperimentConfig | FitConfig) -> str:
+    """Returns the folder an experiment's runs lie in; for `model.fit` the model's name."""
+    return config.network if config.kind == "fit" else path.resolve().parent.parent.name
+
+
+def _differing(runs: list[tuple[str, ExperimentConfig | FitConfig]]) -> list[str]:
     """Returns the names of the fields that tell the configs of one experiment apart."""
     told_otherwise = {"seed", "strategy", "start"}
-    experiments = {name for name, _ in runs}
-    return [
-        field.name
-        for field in dataclasses.fields(ExperimentConfig)
-        if field.name not in told_otherwise
-        and not field.metadata["extent"]
-        and any(
-            len({getattr(config, field.name) for name, config in runs if name == experiment}) > 1
-            for experiment in experiments
-        )
-    ]
+    values: dict[tuple[str, str], set] = {}
+    for experiment, config in runs:
+        for field in dataclasses.fields(config):
+            if field.name not in told_otherwise and not field.metadata["extent"]:
+                found = values.setdefault((field.name, experiment), set())
+                found.add(getattr(config, field.name))
+    return list(dict.fromkeys(name for (name, _), found in values.items() if len(found) > 1))
 
 
 def _percent(fraction: float) -> float:

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from lth_tf.config import Options, option
 from lth_tf.errors import UsageError
+from lth_tf.options import Options, option
 
 FORMATS = ("tflite", "saved_model", "keras")
 

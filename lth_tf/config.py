@@ -1,95 +1,52 @@
-"""What an experiment is: one frozen dataclass, from which the rest is derived.
-
-A field carries its default, help text and bounds. Command-line flags, the JSON
-in a run directory and the run's name all come from the fields, so there is one
-place to add or change one.
-"""
+"""What an experiment is: frozen dataclasses, from which the rest is derived."""
 
 import dataclasses
-import types
-import typing
-from typing import Any
+from typing import Any, ClassVar
 
 from lth_tf.errors import UsageError
-
-
-def option(
-    default: Any,
-    help: str,
-    *,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    below: float | None = None,
-    choices: tuple[str, ...] = (),
-    extent: bool = False,
-) -> Any:
-    """Returns a dataclass field with a help text and bounds.
-
-    Args:
-        default: the default value.
-        help: one line for `--help`.
-        minimum: smallest value allowed.
-        maximum: largest value allowed.
-        below: values must be smaller than this.
-        choices: the strings allowed; any if empty.
-        extent: True for a field that says how much of an experiment is run and
-            changes no result that is already there. It is no part of the run's
-            name, so a finished run can be extended.
-    """
-    metadata = {
-        "help": help,
-        "minimum": minimum,
-        "maximum": maximum,
-        "below": below,
-        "choices": choices,
-        "extent": extent,
-    }
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-class Options:
-    """Base of the option dataclasses: checks every field against its type and bounds.
-
-    Raises:
-        UsageError: at construction, naming the field, what was expected and
-            what was received.
-    """
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            _check(field, getattr(self, field.name))
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the fields as a dict that JSON can hold."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
-        }
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> typing.Self:
-        """Returns the object that `to_json` described.
-
-        Raises:
-            UsageError: if a field is unknown or its value out of bounds.
-        """
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise UsageError(
-                f"Expected fields of {cls.__name__}. Received: {', '.join(unknown)}. "
-                "The file was written by another version of lth_tf."
-            )
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+from lth_tf.options import Options, option
 
 
 @dataclasses.dataclass(frozen=True)
-class ExperimentConfig(Options):
+class ProcedureConfig(Options):
+    """How tickets are sought, whatever trains the network."""
+
+    levels: int = option(
+        20, "Train-prune rounds after the dense network.", minimum=0, maximum=100, extent=True
+    )
+    strategy: str = option(
+        "iterative",
+        "Prune the level before, or the dense network to each level's size in one shot.",
+        choices=("iterative", "oneshot"),
+    )
+    start: str = option(
+        "rewind",
+        "Start a level from the origin's weights, or continue from the trained ones.",
+        choices=("rewind", "continue"),
+    )
+    method: str = option("magnitude", "Pruning criterion, by its name in lth_tf/pruning.")
+    scope: str = option(
+        "layerwise",
+        "Prune each layer by its rate, or rank all layers of the same rate together.",
+        choices=("layerwise", "global"),
+    )
+    seed: int = option(0, "Seed of the first trial; trial k has seed + k.", minimum=0)
+
+    def procedure(self) -> str:
+        """Returns the strategy and start in words."""
+        words = {"oneshot": "one-shot"}.get(self.strategy, self.strategy)
+        return words + (", continued" if self.start == "continue" else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig(ProcedureConfig):
     """Everything that decides the results of an experiment.
 
     The defaults are LeNet-300-100 on MNIST as in Frankle & Carbin 2019,
     arXiv:1803.03635, Figure 2; `experiments/` holds the other networks' values.
     """
+
+    kind: ClassVar[str] = "experiment"
 
     network: str = option("lenet", "Network to train, by its name in lth_tf/networks.")
     dataset: str = option(
@@ -123,25 +80,6 @@ class ExperimentConfig(Options):
     )
     augment: bool = option(False, "Flip at random, pad by 4 pixels and crop at random.")
 
-    levels: int = option(
-        20, "Train-prune rounds after the dense network.", minimum=0, maximum=100, extent=True
-    )
-    strategy: str = option(
-        "iterative",
-        "Prune the level before, or the dense network to each level's size in one shot.",
-        choices=("iterative", "oneshot"),
-    )
-    start: str = option(
-        "rewind",
-        "Start a level from the origin's weights, or continue from the trained ones.",
-        choices=("rewind", "continue"),
-    )
-    method: str = option("magnitude", "Pruning criterion, by its name in lth_tf/pruning.")
-    scope: str = option(
-        "layerwise",
-        "Prune each layer by its rate, or rank all layers of the same rate together.",
-        choices=("layerwise", "global"),
-    )
     prune_rate_conv: float = option(
         0.0, "Fraction of the remaining convolution weights pruned a level.", minimum=0.0, below=1.0
     )
@@ -185,7 +123,6 @@ class ExperimentConfig(Options):
         "0 tests only at the early-stop iteration and the end.",
         minimum=0,
     )
-    seed: int = option(0, "Seed of the first trial; trial k has seed + k.", minimum=0)
     trials: int = option(1, "Seeds to run.", minimum=1, extent=True)
 
     def __post_init__(self):
@@ -209,6 +146,59 @@ class ExperimentConfig(Options):
             "fc": self.prune_rate_fc,
             "output": self.prune_rate_output,
         }
+
+
+@dataclasses.dataclass(frozen=True)
+class GradualConfig(ExperimentConfig):
+    """Gradual magnitude pruning of a network, the baseline beside its tickets.
+
+    Source:
+        Zhu & Gupta 2017, arXiv:1710.01878.
+    """
+
+    kind: ClassVar[str] = "gradual"
+
+    final_density: float = option(
+        0.036, "Fraction of the prunable weights kept in the end.", minimum=0.0, maximum=1.0
+    )
+
+    def procedure(self) -> str:
+        """Returns the name of the method."""
+        return "gradual pruning"
+
+
+@dataclasses.dataclass(frozen=True)
+class FitConfig(ProcedureConfig):
+    """Everything about tickets that `TicketCallback` finds in `model.fit`.
+
+    The model, its data and its optimizer are the user's own and no part of it.
+    """
+
+    kind: ClassVar[str] = "fit"
+
+    network: str = option("", "Name of the model.")
+    dataset: str = option("data of its own", "What it is trained on.")
+    epochs_per_level: int = option(1, "Epochs of a level.", minimum=1)
+    rewind_epoch: int = option(
+        0, "Epoch whose weights every level starts from; 0 is before training.", minimum=0
+    )
+    prune_rates: str = option("", "Fraction of the remaining weights pruned a level, by weight.")
+    metric: str = option("", "Metric that tickets are judged by.")
+
+
+def from_record(kind: str, values: dict[str, Any]) -> ExperimentConfig | FitConfig:
+    """Returns the config that a run directory's config.json holds.
+
+    Raises:
+        UsageError: if the kind or a field is unknown, or a value out of bounds.
+    """
+    kinds = {config.kind: config for config in (ExperimentConfig, FitConfig, GradualConfig)}
+    if kind not in kinds:
+        raise UsageError(
+            f"Expected a run of the kind {', '.join(kinds)}. Received: {kind!r}. "
+            "The file was written by another version of lth_tf."
+        )
+    return kinds[kind].from_json(values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,72 +245,6 @@ def run_name(config: ExperimentConfig, defaults: ExperimentConfig) -> str:
         and getattr(config, field.name) != getattr(defaults, field.name)
     ]
     return ",".join(changed) or "default"
-
-
-def value_type(field: dataclasses.Field) -> tuple[type, bool]:
-    """Returns a field's type and whether None is allowed.
-
-    Example:
-    >>> fields = {f.name: f for f in dataclasses.fields(ExperimentConfig)}
-    >>> value_type(fields["validation_size"])
-    (<class 'int'>, True)
-    """
-    if isinstance(field.type, types.UnionType):
-        (kind,) = [t for t in typing.get_args(field.type) if t is not types.NoneType]
-        return kind, True
-    return typing.get_origin(field.type) or field.type, False
-
-
-def bounds_text(field: dataclasses.Field) -> str:
-    """Returns a field's bounds in words, "" if it has none.
-
-    Example:
-    >>> fields = {f.name: f for f in dataclasses.fields(ExperimentConfig)}
-    >>> bounds_text(fields["momentum"])
-    'in [0.0, 1.0)'
-    """
-    limits = field.metadata
-    if limits["choices"]:
-        return "one of " + ", ".join(limits["choices"])
-    low, high, below = limits["minimum"], limits["maximum"], limits["below"]
-    if low is not None and below is not None:
-        return f"in [{low}, {below})"
-    if low is not None and high is not None:
-        return f"in [{low}, {high}]"
-    return "" if low is None else f"at least {low}"
-
-
-def _check(field: dataclasses.Field, value: Any) -> None:
-    kind, optional = value_type(field)
-    if value is None and optional:
-        return
-    allowed = (int, float) if kind is float else kind
-    limits = field.metadata
-    fits = isinstance(value, allowed) and (kind is bool or not isinstance(value, bool))
-    if fits and isinstance(value, (int, float)):
-        # Written so that NaN fails.
-        fits = all(
-            ok
-            for bound, ok in (
-                (limits["minimum"], limits["minimum"] is None or value >= limits["minimum"]),
-                (limits["maximum"], limits["maximum"] is None or value <= limits["maximum"]),
-                (limits["below"], limits["below"] is None or value < limits["below"]),
-            )
-        )
-    if fits and limits["choices"]:
-        fits = value in limits["choices"]
-    if not fits:
-        bounds = bounds_text(field)
-        raise UsageError(
-            f"Expected {field.name} to be {_kind_text(kind)}{bounds and ' ' + bounds}. "
-            f"Received: {field.name}={value!r}."
-        )
-
-
-def _kind_text(kind: type) -> str:
-    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(
-        kind, "whole numbers"
-    )
 
 
 def _text(value: Any) -> str:

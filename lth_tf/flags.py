@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from absl import flags
 
-from lth_tf.config import Options, bounds_text, value_type
 from lth_tf.errors import UsageError
+from lth_tf.options import Options, bounds_text, value_type
 
 _Options = TypeVar("_Options", bound=Options)
 
@@ -103,7 +103,8 @@ def _help(defaults: tuple[Options, ...], presets: dict[str, dict[str, Any]]) -> 
         lines.append(f"  --preset={name}")
         lines.append("      " + ", ".join(f"{field}={value}" for field, value in preset.items()))
     for options in defaults:
-        for field in dataclasses.fields(options):
+        own = type(options).__annotations__
+        for field in sorted(dataclasses.fields(options), key=lambda field: field.name not in own):
             value = getattr(options, field.name)
             if isinstance(value, tuple):
                 value = ",".join(map(str, value))

@@ -59,25 +59,18 @@ def find_tickets(
         RunError: if a loss is not finite or a file cannot be written.
     """
     model = tickets.new_model(config, data, "init")
-    groups = networks.groups(model)
+    rates = pruning.layer_rates(networks.groups(model), config.prune_rates())
     dense = get_masks(model)
-    pruning.plan({path: mask.size for path, mask in dense.items()}, groups, config)
+    pruning.plan({path: mask.size for path, mask in dense.items()}, rates, config)
     for watcher in watchers:
         watcher.run_started(mask_counts.total(dense))
     trainer = Trainer(model, data, config, jit)
     if not run_dir.has_origin():
         run_dir.save_origin(tickets.origin(model, trainer, config))
-    origin = run_dir.origin()
     for level in range(config.levels + 1):
-        masks, start = dense, origin
+        masks, start = dense, run_dir.origin()
         if level:
-            source = Stage(0 if config.strategy == "oneshot" else level - 1)
-            trained = run_dir.trained(source)
-            start = trained if config.start == "continue" else origin
-            if run_dir.has(Stage(level)):
-                masks = run_dir.mask(Stage(level))
-            else:
-                masks = pruning.prune(run_dir.mask(source), trained, origin, groups, config, level)
+            masks, start = tickets.next_ticket(run_dir, level, rates, config)
         for ticket in tickets.at_level(level, masks, start, config, data):
             stage = Stage(level, ticket.control)
             if not run_dir.has(stage):
@@ -109,16 +102,7 @@ def _train(
         if time.monotonic() - saved >= checkpoint_seconds:
             run_dir.save_progress(stage, trainer.state())
             saved = time.monotonic()
-    history = trainer.history()
-    summary = {
-        "level": stage.level,
-        "control": stage.control,
-        "density": mask_counts.density(masks),
-        "remaining": mask_counts.remaining(masks),
-        "total": mask_counts.total(masks),
-        **history.summary(),
-    }
-    run_dir.save_stage(stage, masks, get_weights(model), history.arrays(), summary)
+    run_dir.save_stage(stage, masks, get_weights(model), trainer.history())
 
 
 def _resume(stage: Stage, ticket: tickets.Ticket, trainer: Trainer, run_dir: RunDir) -> int:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from lth_tf.config import ExperimentConfig
+from lth_tf.config import ExperimentConfig, FitConfig, from_record
 from lth_tf.errors import UsageError
 from lth_tf.files import (
     PARTIAL,
@@ -35,7 +35,8 @@ from lth_tf.files import (
     write_json,
     write_whole,
 )
-from lth_tf.masks import Masks, pack, unpack
+from lth_tf.history import History
+from lth_tf.masks import Masks, density, pack, remaining, total, unpack
 
 FORMAT = 1
 
@@ -75,7 +76,9 @@ class RunDir:
         self.path = pathlib.Path(path)
 
     @contextlib.contextmanager
-    def writing(self, config: ExperimentConfig, about: dict[str, Any]) -> Iterator[None]:
+    def writing(
+        self, config: ExperimentConfig | FitConfig, about: dict[str, Any]
+    ) -> Iterator[None]:
         """Makes the directory ready to be written to, by this process alone.
 
         Args:
@@ -98,9 +101,11 @@ class RunDir:
             if self._config_path.exists():
                 self._refuse_other_config(config)
                 # What is there was made on what the file says; what comes is made on this.
-                first = {k: v for k, v in self.about().items() if k not in ("format", "config")}
+                ours = ("format", "kind", "config")
+                first = {k: v for k, v in self.about().items() if k not in ours}
                 about = {**first, "continued": [*first.get("continued", []), about]}
-            write_json(self._config_path, {"format": FORMAT, "config": config.to_json(), **about})
+            record = {"format": FORMAT, "kind": config.kind, "config": config.to_json()}
+            write_json(self._config_path, {**record, **about})
             yield
 
     def delete(self) -> None:
@@ -134,9 +139,10 @@ class RunDir:
             )
         return found
 
-    def config(self) -> ExperimentConfig:
+    def config(self) -> ExperimentConfig | FitConfig:
         """Returns the config the directory was made with."""
-        return ExperimentConfig.from_json(self.about()["config"])
+        about = self.about()
+        return from_record(about.get("kind", ExperimentConfig.kind), about["config"])
 
     def finished(self) -> list[Stage]:
         """Returns the stages that are done, by level, each level's ticket first."""
@@ -210,14 +216,22 @@ class RunDir:
         stage: Stage,
         masks: Masks,
         weights: dict[str, np.ndarray],
-        history: dict[str, np.ndarray],
-        summary: dict[str, Any],
+        history: History,
     ) -> None:
         """Writes a stage that is done and forgets its checkpoint."""
+        summary = {
+            "level": stage.level,
+            "control": stage.control,
+            "density": density(masks),
+            "remaining": remaining(masks),
+            "total": total(masks),
+            **history.summary(),
+        }
         folder = self._folder(stage)
         with errors_of(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        for name, arrays in zip(_LEVEL_FILES, (pack(masks), weights, history), strict=True):
+        contents = (pack(masks), weights, history.arrays())
+        for name, arrays in zip(_LEVEL_FILES, contents, strict=True):
             write_arrays(folder / name, arrays)
         sizes = {name: (folder / name).stat().st_size for name in _LEVEL_FILES}
         write_json(folder / "summary.json", {**summary, "bytes": sizes})
@@ -313,8 +327,13 @@ class RunDir:
                     f"holds {files[0]!r} and no config.json. Choose another --runs_dir."
                 )
 
-    def _refuse_other_config(self, config: ExperimentConfig) -> None:
+    def _refuse_other_config(self, config: ExperimentConfig | FitConfig) -> None:
         found = self.config()
+        if found.kind != config.kind:
+            raise UsageError(
+                f"Expected a run of the kind {found.kind}, as {self._config_path} says. "
+                f"Received: {config.kind}. Choose another folder."
+            )
         different = [
             f"{field.name}={getattr(found, field.name)!r}, not {getattr(config, field.name)!r}"
             for field in dataclasses.fields(config)

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from lth_tf import networks
-from lth_tf.config import ExperimentConfig
+from lth_tf import networks, pruning
+from lth_tf.config import ExperimentConfig, ProcedureConfig
 from lth_tf.datasets import Data
 from lth_tf.layers import get_weights, set_masks, set_weights
 from lth_tf.masks import Masks
+from lth_tf.records import RunDir, Stage
 from lth_tf.seeding import generator, stream_seed
 from lth_tf.training import Trainer
 
@@ -49,6 +50,31 @@ def origin(model: keras.Model, trainer: Trainer, config: ExperimentConfig) -> We
         for _ in trainer.evaluations(until=config.rewind_iteration):
             pass
     return get_weights(model)
+
+
+def next_ticket(
+    run_dir: RunDir, level: int, rates: dict[str, float], config: ProcedureConfig
+) -> tuple[Masks, Weights]:
+    """Returns the masks of a level and the weights it starts from.
+
+    Nothing but the run directory is needed: the masks are those on the disk if the
+    level is done, else they follow from the training before it.
+
+    Args:
+        run_dir: has the origin, and the stages the level is pruned from.
+        level: at least 1.
+        rates: weight path -> fraction of its remaining weights pruned a level.
+        config: strategy, start, method, scope and seed.
+
+    Raises:
+        UsageError: if a layer would lose its last weight.
+    """
+    source = Stage(0 if config.strategy == "oneshot" else level - 1)
+    trained, origin = run_dir.trained(source), run_dir.origin()
+    start = trained if config.start == "continue" else origin
+    if run_dir.has(Stage(level)):
+        return run_dir.mask(Stage(level)), start
+    return pruning.prune(run_dir.mask(source), trained, origin, rates, config, level), start
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,11 +17,21 @@ LAYERS = [
     {"layers", "schedules", "records"},
     {"masked_layers", "masks"},
     {"files", "flags", "history", "winning", "seeding", "program", "quiet"},
-    {"config", "registry"},
+    {"config"},
+    {"options", "registry"},
     {"errors"},
 ]
 HEIGHT = {name: -height for height, names in enumerate(LAYERS) for name in names}
-NUMPY_ONLY = ["config", "registry", "seeding", "masks", "pruning", "pruning.select", "records"]
+NUMPY_ONLY = [
+    "options",
+    "config",
+    "registry",
+    "seeding",
+    "masks",
+    "pruning",
+    "pruning.select",
+    "records",
+]
 
 
 def sources(package):

@@ -89,7 +89,8 @@ class TestPrune:
             "shortcut/kernel": np.zeros(3),
         }
         masks = {path: ones(*value.shape) for path, value in trained.items()}
-        return pruning.prune(masks, trained, trained, self.groups, config, level)
+        rates = pruning.layer_rates(self.groups, config.prune_rates())
+        return pruning.prune(masks, trained, trained, rates, config, level)
 
     def test_magnitude_by_group(self):
         masks = self.prune(prune_rate_fc=0.4)
@@ -120,9 +121,38 @@ class TestPrune:
             self.prune(method="snip")
 
 
+class TestLayerRates:
+    groups = {"a/kernel": "conv", "block/fc/kernel": "fc", "out/kernel": "output"}
+
+    def test_one_number(self):
+        assert pruning.layer_rates(self.groups, 0.2) == dict.fromkeys(self.groups, 0.2)
+
+    def test_the_name_nearest_to_the_weight_wins(self):
+        rates = {"fc": 0.1, "block": 0.2, "fc/kernel": 0.9}
+        with pytest.raises(UsageError, match="Received: 'fc/kernel'"):
+            pruning.layer_rates(self.groups, rates)
+        del rates["fc/kernel"]
+        assert pruning.layer_rates(self.groups, rates)["block/fc/kernel"] == 0.2
+        rates["block/fc"] = 0.3
+        assert pruning.layer_rates(self.groups, rates) == {
+            "a/kernel": 0.0,
+            "block/fc/kernel": 0.3,
+            "out/kernel": 0.0,
+        }
+
+    def test_function_of_the_path(self):
+        rates = pruning.layer_rates(self.groups, lambda path: 0.5 if "fc" in path else 0)
+        assert list(rates.values()) == [0.0, 0.5, 0.0]
+
+    @pytest.mark.parametrize("rate", [1, -0.1, float("nan"), "0.2", None, True])
+    def test_rates_out_of_bounds(self, rate):
+        with pytest.raises(UsageError, match=r"Expected prune rates in \[0, 1\)"):
+            pruning.layer_rates(self.groups, {"conv": rate})
+
+
 def percentages(sizes, groups, **changes):
     config = dataclasses.replace(ExperimentConfig(), **changes)
-    totals = pruning.plan(sizes, groups, config)
+    totals = pruning.plan(sizes, pruning.layer_rates(groups, config.prune_rates()), config)
     return [round(100 * left / totals[0], 2) for left in totals]
 
 

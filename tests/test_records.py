@@ -11,12 +11,20 @@ import pytest
 from lth_tf import records
 from lth_tf.config import ExperimentConfig
 from lth_tf.errors import UsageError
+from lth_tf.history import Evaluation, History
 from lth_tf.records import RunDir, Stage
 
 CONFIG = ExperimentConfig(dataset="digits")
 MASKS = {"fc1/kernel": np.array([[1, 0], [0, 1]], np.uint8)}
 WEIGHTS = {"fc1/kernel": np.array([[2.0, 0.0], [0.0, 3.0]]), "fc1/bias": np.array([1.0, 1.0])}
-SUMMARY = {"level": 0, "control": "", "density": 0.5}
+HISTORY = History(
+    evaluations=[Evaluation(iteration, 0.5, 0.4, 0.9, None) for iteration in range(3)],
+    early_stop_iteration=0,
+    early_stop_test_accuracy=0.9,
+    final_test_accuracy=0.9,
+    final_train_accuracy=1.0,
+    seconds=1.0,
+)
 
 
 @pytest.fixture
@@ -24,8 +32,8 @@ def run_dir(tmp_path):
     run_dir = RunDir(tmp_path / "seed_0")
     with run_dir.writing(CONFIG, {}):
         run_dir.save_origin({k: v + 1 for k, v in WEIGHTS.items()})
-        run_dir.save_stage(Stage(0), MASKS, WEIGHTS, {"iteration": np.arange(3)}, SUMMARY)
-        run_dir.save_stage(Stage(0, "reinit_0"), MASKS, WEIGHTS, {}, SUMMARY)
+        run_dir.save_stage(Stage(0), MASKS, WEIGHTS, HISTORY)
+        run_dir.save_stage(Stage(0, "reinit_0"), MASKS, WEIGHTS, HISTORY)
     return run_dir
 
 
@@ -183,13 +191,15 @@ import resource, sys
 import numpy as np
 from lth_tf.config import ExperimentConfig
 from lth_tf.program import guarded
+from lth_tf.history import Evaluation, History
 from lth_tf.records import RunDir, Stage
 def work():
     run_dir = RunDir(sys.argv[1])
     with run_dir.writing(ExperimentConfig(dataset="digits"), {}):
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         big = {"w": np.zeros(100_000)}
-        run_dir.save_stage(Stage(1), {"w": np.ones(8, np.uint8)}, big, {}, {})
+        history = History([Evaluation(1, 0.5, 0.4, 0.9, None)], 1, 0.9, 0.9, 1.0, 1.0)
+        run_dir.save_stage(Stage(1), {"w": np.ones(8, np.uint8)}, big, history)
 sys.exit(guarded(work))
 """
 
@@ -219,7 +229,7 @@ def test_progress_belongs_to_its_stage(run_dir):
         run_dir.save_progress(Stage(1), {"weight": np.arange(3)})
         np.testing.assert_array_equal(run_dir.progress(Stage(1))["weight"], [0, 1, 2])
         assert run_dir.progress(Stage(1, "reinit_0")) is None
-        run_dir.save_stage(Stage(1), MASKS, WEIGHTS, {}, SUMMARY)
+        run_dir.save_stage(Stage(1), MASKS, WEIGHTS, HISTORY)
         assert run_dir.progress(Stage(1)) is None
 
 

@@ -5,9 +5,11 @@ one layer, in a file of its own; what scores lowest is pruned first. How many
 weights go, and out of which layers, is decided in `select`.
 """
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
-from lth_tf.config import ExperimentConfig
+from lth_tf.config import ProcedureConfig
 from lth_tf.errors import UsageError
 from lth_tf.masks import Masks
 from lth_tf.pruning import select
@@ -22,8 +24,8 @@ def prune(
     masks: Masks,
     trained: dict[str, np.ndarray],
     origin: dict[str, np.ndarray],
-    groups: dict[str, str],
-    config: ExperimentConfig,
+    rates: dict[str, float],
+    config: ProcedureConfig,
     level: int,
 ) -> Masks:
     """Returns the masks of a level.
@@ -33,8 +35,8 @@ def prune(
             before, or of the dense network with the strategy oneshot.
         trained: weight path -> float array at the end of that training.
         origin: weight path -> float array that training started from.
-        groups: weight path -> conv, fc, output or unpruned.
-        config: method, scope, prune rates and seed.
+        rates: weight path -> fraction of its remaining weights pruned a level.
+        config: method, scope, strategy and seed.
         level: the level the result is for; only names its random stream.
 
     Raises:
@@ -43,7 +45,7 @@ def prune(
     """
     criterion = CRITERIA.get(config.method)
     rounds = level if config.strategy == "oneshot" else 1
-    rates = layer_rates(groups, config, rounds)
+    rates = {path: _after(rounds, rate) for path, rate in rates.items()}
     scores = {
         path: criterion(trained[path], origin[path], generator(config.seed, "prune", level, path))
         for path in masks
@@ -58,20 +60,64 @@ def prune(
 
 
 def layer_rates(
-    groups: dict[str, str], config: ExperimentConfig, rounds: int = 1
+    groups: dict[str, str], rates: float | Mapping[str, float] | Callable[[str], float]
 ) -> dict[str, float]:
-    """Returns weight path -> fraction of its remaining weights that `rounds` levels prune."""
-    by_group = {**config.prune_rates(), "unpruned": 0.0}
-    return {path: 1 - (1 - by_group[group]) ** rounds for path, group in groups.items()}
+    """Returns weight path -> fraction of its remaining weights pruned a level.
+
+    Args:
+        groups: weight path -> conv, fc, output or unpruned.
+        rates: one rate for all, a rate by group, layer or path of a weight (the
+            nearest to the weight wins; what is not named is not pruned), or a function that
+            is given the path of a weight.
+
+    Raises:
+        UsageError: if a rate is not in [0, 1), or a name fits no weight.
+
+    Example:
+    >>> groups = {"fc1/kernel": "fc", "fc2/kernel": "fc", "output/kernel": "output"}
+    >>> layer_rates(groups, {"fc": 0.2, "fc2": 0.5})
+    {'fc1/kernel': 0.2, 'fc2/kernel': 0.5, 'output/kernel': 0.0}
+    """
+    if callable(rates):
+        found = {path: rates(path) for path in groups}
+    elif isinstance(rates, Mapping):
+        names = {path: [group, *_names(path)] for path, group in groups.items()}
+        known = {"conv", "fc", "output", "unpruned"}.union(*names.values())
+        if unknown := sorted(set(rates) - known):
+            raise UsageError(
+                "Expected the groups conv, fc and output, or names of masked layers or weights in "
+                f"prune_rates. Received: {unknown[0]!r}."
+            )
+        found = {
+            path: next((rates[name] for name in reversed(names[path]) if name in rates), 0.0)
+            for path in groups
+        }
+    else:
+        found = dict.fromkeys(groups, rates)
+    for path, rate in found.items():
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+            raise UsageError(f"Expected prune rates in [0, 1). Received: {rate!r} for {path!r}.")
+    return {path: float(rate) for path, rate in found.items()}
 
 
-def plan(sizes: dict[str, int], groups: dict[str, str], config: ExperimentConfig) -> list[int]:
+def _names(path: str) -> list[str]:
+    """Returns the names and paths of the layers a weight lies in, and its own path."""
+    parts = path.split("/")
+    return [*parts[:-1], *("/".join(parts[: n + 1]) for n in range(len(parts)))]
+
+
+def _after(rounds: int, rate: float) -> float:
+    """Returns the fraction that `rounds` levels prune together."""
+    return 1 - (1 - rate) ** rounds
+
+
+def plan(sizes: dict[str, int], rates: dict[str, float], config: ProcedureConfig) -> list[int]:
     """Returns the number of weights remaining at levels 0, 1, ..., config.levels.
 
     Args:
         sizes: weight path -> number of weights.
-        groups: weight path -> conv, fc, output or unpruned.
-        config: scope, prune rates and levels.
+        rates: weight path -> fraction of its remaining weights pruned a level.
+        config: scope, strategy and levels.
 
     Raises:
         UsageError: if a layer would lose its last weight, or the method is
@@ -79,13 +125,13 @@ def plan(sizes: dict[str, int], groups: dict[str, str], config: ExperimentConfig
     """
     CRITERIA.get(config.method)
     totals = []
-    sizes_now = _pools(sizes, groups, config)
+    sizes_now = _pools(sizes, rates, config)
     for level in range(config.levels + 1):
         if level and config.strategy == "oneshot":
-            sizes_now = _pools(sizes, groups, config)
+            sizes_now = _pools(sizes, rates, config)
         rounds = level if config.strategy == "oneshot" else min(level, 1)
         for name, (size, rate) in sizes_now.items():
-            left = size - select.count(size, 1 - (1 - rate) ** rounds)
+            left = size - select.count(size, _after(rounds, rate))
             if left == 0:
                 raise UsageError(_emptied(name, level))
             sizes_now[name] = (left, rate)
@@ -94,10 +140,9 @@ def plan(sizes: dict[str, int], groups: dict[str, str], config: ExperimentConfig
 
 
 def _pools(
-    sizes: dict[str, int], groups: dict[str, str], config: ExperimentConfig
+    sizes: dict[str, int], rates: dict[str, float], config: ProcedureConfig
 ) -> dict[str, tuple[int, float]]:
     """Returns what is ranked together: name -> number of weights and prune rate."""
-    rates = layer_rates(groups, config)
     if config.scope == "layerwise":
         return {path: (size, rates[path]) for path, size in sizes.items()}
     pools: dict[str, tuple[int, float]] = {}
