@@ -11,10 +11,11 @@ import tempfile
 import keras
 import numpy as np
 
-from export.process import ProgramError, run_program
 from export.strip import strip
 from lth_tf.errors import RunError, UsageError
+from lth_tf.process import ProgramError, run_program
 
+_PROGRAM = pathlib.Path(__file__).with_name("twin.py")
 _BATCH = 60
 
 
@@ -89,7 +90,7 @@ def _finetune(model: keras.Model, inputs: np.ndarray, labels: np.ndarray, **opti
         copy.save(paths[0])
         np.savez(paths[1], x=inputs, y=labels)
         try:
-            run_program("twin.py", *paths, json.dumps(options))
+            run_program(_PROGRAM, *paths, json.dumps(options))
         except ProgramError as error:
             raise UsageError(
                 "Expected a model that tensorflow-model-optimization can fine-tune. "

@@ -8,9 +8,9 @@ import tempfile
 
 import numpy as np
 
-from export.process import run_program
-from export.verify import kind_of
+from export.verify import RUNTIMES_PROGRAM, kind_of
 from lth_tf.errors import UsageError
+from lth_tf.process import run_program
 
 _RUNTIMES = {"tflite": "ai_edge_litert", "saved_model": "tf.saved_model.load"}
 
@@ -56,5 +56,5 @@ def latency(
         file.flush()
         (kind,) = kinds
         arguments = (str(seconds), _RUNTIMES[kind], str(path), str(dense_path), file.name)
-        printed = run_program("runtimes.py", "time", *arguments)
+        printed = run_program(RUNTIMES_PROGRAM, "time", *arguments)
     return Latency(*json.loads(printed.splitlines()[-1]))

@@ -1,7 +1,7 @@
 """Fine-tunes a model with tensorflow-model-optimization. A program of its own.
 
-That package knows the legacy tf_keras only, and importing it turns `tf.keras` into
-that, so `export.finetune` starts this file in a process of its own:
+Started by `export.finetune`, because that package must not be imported where Keras 3 is at
+work (see `lth_tf.twin`):
 
     python twin.py MODEL.keras DATA.npz OUT.npz '{"cluster": 16, "qat": true, ...}'
 
@@ -9,76 +9,14 @@ It builds a tf_keras twin of the model with the same weights, fine-tunes it with
 zeros kept, and writes the weights of every layer to OUT.npz as "LAYER/INDEX".
 """
 
-import inspect
 import json
-import os
 import sys
-
-os.environ["TF_USE_LEGACY_KERAS"] = "1"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
 import tf_keras
 
-
-def twin(model: keras.Model) -> tf_keras.Model:
-    """Returns a tf_keras model with the layers and weights of a Keras 3 model.
-
-    Raises:
-        ValueError: if it has nested models, shared layers, operations that are no
-            layers, or layers that tf_keras does not have.
-    """
-    inputs = [tf_keras.Input(tuple(x.shape[1:]), dtype=x.dtype) for x in model.inputs]
-    if isinstance(model, keras.Sequential):
-        outputs = inputs[0]
-        for layer in model.layers:
-            outputs = _layer(layer)(outputs)
-    else:
-        outputs = _outputs(model, inputs)
-    copy = tf_keras.Model(inputs, outputs)
-    for layer in model.layers:
-        if layer.weights:
-            copy.get_layer(layer.name).set_weights(layer.get_weights())
-    return copy
-
-
-def _outputs(model: keras.Model, inputs: list) -> list:
-    """Returns the outputs of a Functional model's twin."""
-    tensors = {id(old): new for old, new in zip(model.inputs, inputs, strict=True)}
-    for operation in model.operations:
-        if isinstance(operation, keras.layers.InputLayer):
-            continue
-        node = _only_node(operation, tensors)
-        given = [tensors[id(tensor)] for tensor in node.input_tensors]
-        tensors[id(node.outputs[0])] = _layer(operation)(given if len(given) > 1 else given[0])
-    return [tensors[id(tensor)] for tensor in model.outputs]
-
-
-def _only_node(operation: keras.Operation, known: dict):
-    """Returns the call of a layer that this model consists of."""
-    nodes = [
-        node
-        for node in operation._inbound_nodes
-        if all(id(tensor) in known for tensor in node.input_tensors)
-    ]
-    if len(nodes) != 1:
-        raise ValueError(f"layer {operation.name!r} is used {len(nodes)} times")
-    return nodes[0]
-
-
-def _layer(operation: keras.Operation) -> tf_keras.layers.Layer:
-    """Returns the tf_keras layer with the arguments of a Keras 3 layer."""
-    kind = getattr(tf_keras.layers, type(operation).__name__, None)
-    if kind is None or not isinstance(operation, keras.layers.Layer):
-        raise ValueError(f"tf_keras has no layer like {operation.name!r}")
-    if isinstance(operation, keras.Model):
-        raise ValueError(f"it has the model {operation.name!r} inside")
-    accepted = set(inspect.signature(kind.__init__).parameters)
-    config = operation.get_config()
-    # Dicts are initializers, regularizers and types; the weights are set afterwards.
-    config = {k: v for k, v in config.items() if k in accepted and not isinstance(v, dict)}
-    return kind(**{**config, "name": operation.name})
+from lth_tf.twin import twin
 
 
 def clustered(

@@ -11,8 +11,10 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy as to_numpy
 
-from export.process import ProgramError, run_program
 from lth_tf.errors import RunError, UsageError
+from lth_tf.process import ProgramError, run_program
+
+RUNTIMES_PROGRAM = pathlib.Path(__file__).with_name("runtimes.py")
 
 # Each tuple shares a process.
 _RUNTIMES = {
@@ -156,7 +158,9 @@ def _run(path: pathlib.Path, names: tuple[str, ...], examples: np.ndarray) -> di
     with tempfile.TemporaryDirectory() as folder:
         np.save(f"{folder}/examples.npy", examples)
         try:
-            run_program("runtimes.py", "run", str(path), f"{folder}/examples.npy", folder, *names)
+            run_program(
+                RUNTIMES_PROGRAM, "run", str(path), f"{folder}/examples.npy", folder, *names
+            )
         except ProgramError as error:
             started = [line for line in error.output.splitlines() if line.startswith('"')]
             runtime = json.loads(started[-1]) if started else names[0]

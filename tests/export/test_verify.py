@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from export.process import ProgramError, run_program
 from export.saved_model import to_saved_model
 from export.tflite import to_tflite
-from export.verify import verify
+from export.verify import RUNTIMES_PROGRAM, verify
 from lth_tf.errors import RunError, UsageError
+from lth_tf.process import ProgramError, run_program
 
 
 def test_a_saved_model_in_all_three_loaders(lenet, tmp_path):
@@ -84,4 +84,4 @@ def test_what_is_no_exported_file(lenet, name, tmp_path):
 
 def test_a_program_that_fails_says_why():
     with pytest.raises(ProgramError, match="KeyError: 'no such command'"):
-        run_program("runtimes.py", "no such command")
+        run_program(RUNTIMES_PROGRAM, "no such command")

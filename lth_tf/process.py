@@ -1,0 +1,90 @@
+"""Runs a program in a process of its own, and makes one error of its failure."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from lth_tf.errors import RunError
+
+# Where `import lth_tf` finds this package.
+_ROOT = str(pathlib.Path(__file__).parents[1])
+
+
+def run_program(file: pathlib.Path, *arguments: str, env: dict[str, str] | None = None) -> str:
+    """Runs a Python file and returns what it prints.
+
+    Args:
+        file: the program; it can import what this process can import.
+        *arguments: its arguments.
+        env: environment variables to add.
+
+    Raises:
+        ProgramError: if it fails or crashes.
+    """
+    return "".join(lines_of(file, *arguments, env=env))
+
+
+def lines_of(
+    file: pathlib.Path, *arguments: str, env: dict[str, str] | None = None
+) -> Iterator[str]:
+    """Runs a Python file and yields each line it prints at once.
+
+    The process ends with the iteration: whoever stops iterating, by an error or by
+    closing the generator, stops it.
+
+    Args and errors are those of `run_program`.
+    """
+    # -P: the program's folder must not hide other modules.
+    command = [sys.executable, "-P", str(file), *arguments]
+    printed = []
+    # In a file, because a pipe that nobody reads fills up and the program waits.
+    with tempfile.TemporaryFile("w+", errors="replace") as stderr:
+        child = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=_environment(env or {})
+        )
+        try:
+            for line in child.stdout:
+                printed.append(line)
+                yield line
+        except BaseException:
+            child.kill()
+            raise
+        finally:
+            child.stdout.close()
+            code = child.wait()
+        stderr.seek(0)
+        if code:
+            raise ProgramError(_reason(code, stderr.read()), "".join(printed))
+
+
+class ProgramError(RunError):
+    """A program in a process of its own failed.
+
+    Attributes:
+        output: what it had printed.
+    """
+
+    def __init__(self, reason: str, output: str):
+        super().__init__(reason)
+        self.output = output
+
+
+def _environment(added: dict[str, str]) -> dict[str, str]:
+    paths = [_ROOT, os.environ.get("PYTHONPATH", "")]
+    path = os.pathsep.join(path for path in paths if path)
+    return {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONPATH": path, **added}
+
+
+def _reason(code: int, stderr: str) -> str:
+    if code < 0:
+        return f"the process crashed with {signal.Signals(-code).name}"
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    # The first line of the last error; Python prints what it was caused by before it.
+    errors = [line for line in lines if ": " in line and line.split(":")[0].endswith("Error")]
+    reason = (errors or lines or [f"the process ended with code {code}"])[-1]
+    # Errors that were raised on purpose explain themselves.
+    return reason.removeprefix(f"{RunError.__module__}.{RunError.__name__}: ")[:300]
