@@ -78,11 +78,11 @@ def _run_trial(config: ExperimentConfig, run_dir: RunDir, options: RunOptions) -
     from experiments.results import outcome
     from lth_tf import lottery
 
-    data = _load_data(config, options)
+    data = load_data(config, options)
     if options.overwrite:
         _remaining(config, data)  # complains before anything is deleted
         run_dir.delete()
-    about = _about(data, options)
+    about = about_run(data, options)
     with run_dir.writing(config, about):
         view = display.Display(config, _header(config, data, about["device"], run_dir))
         with contextlib.closing(view):
@@ -98,7 +98,8 @@ def _run_trial(config: ExperimentConfig, run_dir: RunDir, options: RunOptions) -
         print(f"Figures:   {program.python()} -m experiments.report {run_dir.path}")
 
 
-def _load_data(config: ExperimentConfig, options: RunOptions) -> "Data":
+def load_data(config: ExperimentConfig, options: RunOptions) -> "Data":
+    """Returns the config's data set in the shape of its network's images."""
     from lth_tf import datasets, networks
 
     return datasets.load(
@@ -128,7 +129,7 @@ def _print_plan(
     from lth_tf.layers import get_weights
 
     config = trials[0]
-    data = _load_data(config, options)
+    data = load_data(config, options)
     remaining = _remaining(config, data)
     for level, left in enumerate(remaining):
         print(f"level {level:>3}{100 * left / remaining[0]:9.2f} % remaining{left:13,} weights")
@@ -219,7 +220,7 @@ def _header(config: ExperimentConfig, data: "Data", device: str, run_dir: RunDir
     )
 
 
-def _about(data: "Data", options: RunOptions) -> dict[str, Any]:
+def about_run(data: "Data", options: RunOptions) -> dict[str, Any]:
     """Returns what config.json says beside the config: what the trial runs on."""
     import importlib.metadata
 
