@@ -99,9 +99,11 @@ def _notes(runs: list) -> list[str]:
         about = run.directory.about()
         versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
         label = f"{run.experiment}, {run.label}" if run.label else run.experiment
+        judged = about.get("judged_on", "test data")
         notes.append(
             f"{label}, seed {run.config.seed} ({about['device']}; {versions}). "
             + outcome(run.directory).partition("\n")[0]
+            + ("" if judged == "test data" else f" All its accuracies are those on the {judged}.")
         )
     return notes
 

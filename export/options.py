@@ -45,8 +45,9 @@ class ExportOptions(Options):
     )
     examples: str = option(
         "",
-        "With --model: .npy or .npz file of inputs as the model takes them, to verify with and "
-        "to choose int8 ranges by. An .npz has x and, for --cluster, --qat and accuracy, y.",
+        "With --model or a run of model.fit: .npy or .npz file of inputs as the model takes "
+        "them, to verify with and to choose int8 ranges by. An .npz has x and, for --cluster, "
+        "--qat and accuracy, y.",
     )
     data_dir: str = option("", "TFDS folder. Default: TFDS_DATA_DIR or ~/tensorflow_datasets.")
     output_dir: str = option(

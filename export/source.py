@@ -12,6 +12,7 @@ from export.size import kernels
 from export.strip import strip
 from lth_tf import datasets, networks
 from lth_tf.errors import UsageError
+from lth_tf.files import damaged
 from lth_tf.layers import load_model, set_masks, set_weights, strip_masks
 from lth_tf.records import RunDir, Stage
 from lth_tf.winning import smallest_winning
@@ -76,15 +77,12 @@ def load(options: ExportOptions) -> Source:
 
 def _from_run(options: ExportOptions) -> Source:
     run_dir = RunDir(options.run)
-    config, about = run_dir.config(), run_dir.about()
+    config = run_dir.config()
     level = _level(run_dir, options)
     if not run_dir.has(Stage(level)):
         run_dir.level_path(Stage(level), "mask.npz")  # raises: it names the levels there are
+    model = _model_of_run(run_dir)
     try:
-        image_shape, classes = tuple(about["data"]["image_shape"]), about["data"]["classes"]
-        model = networks.build(
-            config.network, image_shape, classes, config.seed, config.dropout_rate
-        )
         set_masks(model, run_dir.mask(Stage(level)))
         trained = options.weights == "trained"
         set_weights(model, run_dir.trained(Stage(level)) if trained else run_dir.ticket(level))
@@ -95,18 +93,31 @@ def _from_run(options: ExportOptions) -> Source:
             f"Expected a run of this version. Received: {run_dir.path} ({error}). "
             "Export it with the version that wrote it."
         ) from error
-    data = _data(run_dir, options, image_shape)
+    model = strip_masks(model)
+    test, train = _data(run_dir, options, model)
     suffix = "" if trained else "_origin"
     density = run_dir.summary(Stage(level))["density"]
     return Source(
-        model=strip_masks(model),
+        model=model,
         name=f"{config.network}_level_{level:02d}{suffix}",
         title=f"{config.network} on {config.dataset}, level {level}, {100 * density:.2f} % of the "
         f"weights, {'trained' if trained else 'as training starts from them'}",
         folder=run_dir.path / "export",
-        test=_normalized(data.test),
-        train=_normalized(data.train),
+        test=test,
+        train=train,
     )
+
+
+def _model_of_run(run_dir: RunDir) -> keras.Model:
+    """Returns the masked network of a run, its weights still to be set."""
+    config, about = run_dir.config(), run_dir.about()
+    if config.kind == "fit":
+        return _load(run_dir.model_path)
+    try:
+        image_shape, classes = tuple(about["data"]["image_shape"]), about["data"]["classes"]
+    except (KeyError, TypeError) as error:
+        raise UsageError(damaged(run_dir.path / "config.json", f"no {error}")) from error
+    return networks.build(config.network, image_shape, classes, config.seed, config.dropout_rate)
 
 
 def _level(run_dir: RunDir, options: ExportOptions) -> int:
@@ -129,19 +140,33 @@ def _level(run_dir: RunDir, options: ExportOptions) -> int:
 
 
 def _data(
-    run_dir: RunDir, options: ExportOptions, image_shape: tuple[int, int, int]
-) -> datasets.Data:
+    run_dir: RunDir, options: ExportOptions, model: keras.Model
+) -> tuple[Examples, Examples | None]:
+    """Returns what a run's model is tested with, and what it was trained on."""
     config = run_dir.config()
+    if config.kind == "fit":
+        return _given_or_random(options, model)
     # runs/<experiment>/<name>/seed_<k>; experiments keep decoded data in runs/.cache.
     caches = [folder / ".cache" for folder in run_dir.path.absolute().parents[2:3]]
-    return datasets.load(
+    data = datasets.load(
         config.dataset,
-        image_shape=image_shape,
+        image_shape=model.input_shape[1:],
         validation_size=config.validation_size,
         seed=config.seed,
         data_dir=options.data_dir or run_dir.about()["data"].get("data_dir", ""),
         cache_dir=next((cache for cache in caches if cache.is_dir()), None),
     )
+    return _normalized(data.test), _normalized(data.train)
+
+
+def _given_or_random(
+    options: ExportOptions, model: keras.Model
+) -> tuple[Examples, Examples | None]:
+    """Returns the examples the flags name, or random ones to test with."""
+    if not options.examples:
+        return Examples(_random_inputs(model)), None
+    given = _read_examples(pathlib.Path(options.examples), model)
+    return given, given
 
 
 def _normalized(split: datasets.Split) -> Examples:
@@ -151,30 +176,29 @@ def _normalized(split: datasets.Split) -> Examples:
 
 def _from_file(options: ExportOptions) -> Source:
     path = pathlib.Path(options.model)
-    model = _plain_model(path)
-    given = _read_examples(pathlib.Path(options.examples), model) if options.examples else None
+    if path.suffix != ".keras" or not path.is_file():
+        raise UsageError(f"Expected a .keras file. Received: --model={path}.")
+    model = strip(_load(path))
+    test, train = _given_or_random(options, model)
     return Source(
         model=model,
         name=path.stem,
         title=str(path),
         folder=path.parent / "export",
-        test=given or Examples(_random_inputs(model)),
-        train=given,
+        test=test,
+        train=train,
     )
 
 
-def _plain_model(path: pathlib.Path) -> keras.Model:
-    if path.suffix != ".keras" or not path.is_file():
-        raise UsageError(f"Expected a .keras file. Received: --model={path}.")
+def _load(path: pathlib.Path) -> keras.Model:
     try:
-        model = load_model(path, compile=False)
+        return load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         reason = str(error).strip().split("\n")[0][:200]
         raise UsageError(
             f"Expected a .keras file that Keras can load. Received: {path} ({reason}). "
             "It is damaged, or has layers of your own: export those from Python."
         ) from error
-    return strip(model)
 
 
 def _read_examples(path: pathlib.Path, model: keras.Model) -> Examples:

@@ -13,6 +13,7 @@ import numpy as np
 
 from lth_tf.errors import UsageError
 from lth_tf.masked_layers import (
+    CONVOLUTIONS,
     drop_masks,
     layers_of,
     mask_where,
@@ -56,7 +57,8 @@ def mask_model(
             "Call it on a batch, or model.build(input_shape), first."
         )
     skipped = _skip_rule(model, skip)
-    mask_where(layers_of(model), lambda layer, variable: not skipped(layer, variable))
+    with model.distribute_strategy.scope():
+        mask_where(layers_of(model), lambda layer, variable: not skipped(layer, variable))
     if not _slots(model):
         raise UsageError(
             f"Expected a model with at least one weight to mask (a trainable variable of rank >= 2 "
@@ -142,6 +144,37 @@ def set_weights(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
         variable.assign(value)
 
 
+def weight_groups(model: keras.Model) -> dict[str, str]:
+    """Returns weight path -> group (conv, fc or output) of a masked model of any kind.
+
+    Weights of convolutions are conv, those of the last masked layer are output, and
+    all others are fc.
+
+    Example:
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((8, 8, 1)),
+    ...         keras.layers.Conv2D(2, 3, name="first"),
+    ...         keras.layers.Flatten(),
+    ...         keras.layers.Dense(4, name="middle"),
+    ...         keras.layers.Dense(2, name="last"),
+    ...     ]
+    ... )
+    >>> weight_groups(mask_model(model))
+    {'first/kernel': 'conv', 'middle/kernel': 'fc', 'last/kernel': 'output'}
+    """
+    owners = {id(raw): layer for layer in layers_of(model) for raw, _ in own_slots(layer)}
+    of_path = {path: owners[id(raw)] for path, (raw, _) in _slots(model).items()}
+    *_, last = of_path.values()
+
+    def group(layer: keras.layers.Layer) -> str:
+        if layer is last:
+            return "output"
+        return "conv" if isinstance(layer, CONVOLUTIONS) else "fc"
+
+    return {path: group(layer) for path, layer in of_path.items()}
+
+
 def zero_pruned(model: keras.Model) -> None:
     """Sets the pruned weights of a model to 0 where they are stored.
 
@@ -177,6 +210,11 @@ def weight_variables(model: keras.Model) -> dict[str, keras.Variable]:
             )
         found[path] = weight
     return found
+
+
+def random_states(model: keras.Model) -> list[keras.Variable]:
+    """Returns the states of a model's random generators, e.g. those of its dropout."""
+    return [v for v in model.variables if v.name == "seed_generator_state"]
 
 
 def load_model(path: str, custom_objects: dict[str, type] | None = None, **kwargs) -> keras.Model:

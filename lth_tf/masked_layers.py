@@ -7,6 +7,18 @@ from collections.abc import Callable, Iterable, Iterator
 
 import keras
 
+CONVOLUTIONS = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+)
 _PACKAGE = "lth_tf"
 _pruned_are_zero = contextvars.ContextVar("pruned_are_zero", default=False)
 # Of rank >= 2 in some layers (attention biases, normalization over several axes,

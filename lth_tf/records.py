@@ -3,6 +3,7 @@
     config.json      fields of the experiment and what it ran on
     metrics.jsonl    one line an evaluation
     origin.npz       the weights every level starts from
+    model.keras      the model, where it is the user's own
     level_00/        mask.npz, weights.npz, history.npz, summary.json
     level_00/reinit_0/ ...   the same files for a control
     progress/        checkpoint inside the running level
@@ -248,6 +249,19 @@ class RunDir:
     def save_origin(self, weights: dict[str, np.ndarray]) -> None:
         """Writes the weights that every level starts from."""
         write_arrays(self._origin_path, weights)
+
+    def has_model(self) -> bool:
+        """True if the model itself is there, as it is where `model.fit` found the tickets."""
+        return self.model_path.exists()
+
+    def save_model(self, content: bytes) -> None:
+        """Writes the model, a .keras file."""
+        write_whole(self.model_path, lambda file: file.write(content))
+
+    @property
+    def model_path(self) -> pathlib.Path:
+        """Path of the model's .keras file."""
+        return self.path / "model.keras"
 
     def save_progress(self, stage: Stage, state: dict[str, np.ndarray]) -> None:
         """Writes a checkpoint inside the running stage, in place of the last one."""

@@ -18,25 +18,13 @@ from lth_tf.datasets import Data, Split
 from lth_tf.datasets.preprocessing import augment, normalize
 from lth_tf.errors import RunError
 from lth_tf.history import Evaluation, History, from_columns, to_columns
-from lth_tf.layers import to_numpy, weight_variables, zero_pruned
-from lth_tf.masked_layers import pruned_are_zero
+from lth_tf.layers import random_states, to_numpy, weight_variables, zero_pruned
+from lth_tf.masked_layers import CONVOLUTIONS, pruned_are_zero
 from lth_tf.schedules import schedule
 from lth_tf.seeding import BatchOrder, stream_seed
 
 # Large enough to keep the cores busy, small enough for the activations of convolutions.
 _EVALUATION_BATCH = 500
-_CONVOLUTIONS = (
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv3D,
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
-    keras.layers.DepthwiseConv1D,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.SeparableConv1D,
-    keras.layers.SeparableConv2D,
-)
 
 
 class Trainer:
@@ -80,7 +68,7 @@ class Trainer:
         self._weights = weight_variables(model)
         self._best = [tf.Variable(v.value, trainable=False) for v in self._weights.values()]
         self._best_loss = tf.Variable(np.inf, dtype=tf.float32, trainable=False)
-        self._random_states = [v for v in model.variables if v.name == "seed_generator_state"]
+        self._random_states = random_states(model)
         self.traces = 0
         self._train = tf.function(self._train_interval, jit_compile=self._jit, autograph=False)
         self._count_correct = tf.function(
@@ -338,7 +326,7 @@ def uses_jit(model: keras.Model, jit: str) -> bool:
         return jit == "on"
     if tf.config.list_physical_devices("GPU"):
         return True
-    return not any(isinstance(layer, _CONVOLUTIONS) for layer in model._flatten_layers())
+    return not any(isinstance(layer, CONVOLUTIONS) for layer in model._flatten_layers())
 
 
 def _on_device(split: Split) -> tuple[tf.Tensor, tf.Tensor]:

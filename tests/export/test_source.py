@@ -9,6 +9,7 @@ from keras import layers
 
 from export.options import ExportOptions
 from export.source import load
+from lth_tf.callbacks import TicketCallback
 from lth_tf.errors import UsageError
 from lth_tf.layers import mask_model, set_masks
 from lth_tf.records import Stage
@@ -46,6 +47,32 @@ def test_trained_weights_and_those_it_starts_from(lenet_run):
         np.testing.assert_array_equal(kernel, kernels[name])
         assert not kernel[mask == 0].any()
     assert (kernels["trained"] != kernels["origin"]).any()
+
+
+def test_run_of_model_fit(tmp_path):
+    inputs, labels = np.eye(12, dtype=np.float32)[np.arange(60) % 12], np.arange(60) % 3
+    model = keras.Sequential(
+        [keras.Input((12,)), layers.Dense(8, "relu", name="one"), layers.Dense(3, name="two")],
+        name="own",
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy"])
+    tickets = TicketCallback(tmp_path / "run", epochs_per_level=1, levels=1, verbose=0)
+    model.fit(
+        inputs, labels, validation_data=(inputs, labels), epochs=2, callbacks=[tickets], verbose=0
+    )
+    source = from_run(tickets.run_dir, level=1)
+    assert source.name == "own_level_01"
+    assert source.train is None and len(source.test.inputs) == 64
+    kernel = source.model.get_layer("one").kernel.numpy()
+    np.testing.assert_array_equal(kernel, tickets.run_dir.trained(Stage(1))["one/kernel"])
+    assert np.count_nonzero(kernel) == 77  # 96 - 19
+    np.savez(tmp_path / "examples.npz", x=inputs, y=labels)
+    source = from_run(tickets.run_dir, level=1, examples=str(tmp_path / "examples.npz"))
+    np.testing.assert_array_equal(source.test.labels, labels)
+    tickets.run_dir.model_path.unlink()
+    with pytest.raises(UsageError, match="Expected a .keras file that Keras can load"):
+        from_run(tickets.run_dir, level=1)
 
 
 def test_its_test_images_are_what_the_network_was_tested_on(lenet_run, digits):
