@@ -1,6 +1,7 @@
 """What an experiment is: frozen dataclasses, from which the rest is derived."""
 
 import dataclasses
+import typing
 from typing import Any, ClassVar
 
 from lth_tf.errors import UsageError
@@ -152,15 +153,96 @@ class ExperimentConfig(ProcedureConfig):
 class GradualConfig(ExperimentConfig):
     """Gradual magnitude pruning of a network, the baseline beside its tickets.
 
+    While the network trains, ever more of its smallest weights are pruned: at
+    iteration t the fraction s * (1 - (1 - (t - first) / (last - first)) ** 3), where s is
+    the fraction pruned in the end. Level 0 is the dense network, each further level
+    one training down to one final density.
+
+    The prune rates say how the final density is shared out: all groups are pruned as
+    the same, possibly fractional, number of levels would prune them.
+
     Source:
-        Zhu & Gupta 2017, arXiv:1710.01878.
+        Zhu & Gupta 2017, arXiv:1710.01878, section 3. They begin once the network has
+        trained for some iterations, see no difference between 100 and 1,000
+        iterations from one pruning to the next, and train on after the last. Where it
+        begins and ends depends on the task: here after a tenth and a half of the training.
     """
 
     kind: ClassVar[str] = "gradual"
 
-    final_density: float = option(
-        0.036, "Fraction of the prunable weights kept in the end.", minimum=0.0, maximum=1.0
+    # What the other fields must be, because nothing of it applies.
+    FIXED: ClassVar[dict[str, Any]] = {
+        "strategy": "iterative",
+        "start": "rewind",
+        "method": "magnitude",
+        "scope": "layerwise",
+        "rewind_iteration": 0,
+        "reinits": 0,
+        "random_masks": 0,
+        "random_mask_weights": "new",
+    }
+
+    final_density: tuple[float, ...] = option(
+        (0.036,),
+        "Fractions of the prunable weights kept in the end, with commas between; "
+        "each is a training of its own.",
     )
+    levels: int = option(0, "Follows from final_density.", minimum=0, extent=True)
+    prune_begin: float = option(
+        0.1, "Fraction of the training after which pruning begins.", minimum=0.0, below=1.0
+    )
+    prune_end: float = option(
+        0.5,
+        "Fraction of the training after which it ends; the rest is at the final density.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    prune_frequency: int = option(100, "Iterations from one pruning to the next.", minimum=1)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.final_density or not all(0 < density < 1 for density in self.final_density):
+            raise UsageError(
+                "Expected final_density to be fractions between 0 and 1. "
+                f"Received: final_density={','.join(map(str, self.final_density))}."
+            )
+        for name, value in self.FIXED.items():
+            if getattr(self, name) != value:
+                raise UsageError(
+                    f"Expected {name}={value}: gradual pruning knows nothing else. "
+                    f"Received: {name}={getattr(self, name)}."
+                )
+        if self.levels not in (0, len(self.final_density)):
+            raise UsageError(
+                f"Expected levels={len(self.final_density)}, as many as final_density has "
+                f"values. Received: levels={self.levels}. Leave it out."
+            )
+        self.prunings()
+
+    @classmethod
+    def of(cls, config: ExperimentConfig) -> typing.Self:
+        """Returns gradual pruning of an experiment's network, with its training."""
+        fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(ExperimentConfig)}
+        return cls(**{**fields, **cls.FIXED, "levels": 0})
+
+    def prunings(self) -> range:
+        """Returns the iterations at which weights are pruned, the last at the final density.
+
+        Pruning at iteration t comes before the t-th update, the first update being 1.
+
+        Raises:
+            UsageError: if there is room for fewer than two.
+        """
+        first = max(1, round(self.prune_begin * self.iterations))
+        room = round(self.prune_end * self.iterations) - first
+        steps = room // self.prune_frequency
+        if steps < 1:
+            raise UsageError(
+                f"Expected at least prune_frequency={self.prune_frequency} iterations between "
+                f"prune_begin and prune_end. Received: {room}, from {self.prune_begin:g} to "
+                f"{self.prune_end:g} of {self.iterations}."
+            )
+        return range(first, first + steps * self.prune_frequency + 1, self.prune_frequency)
 
     def procedure(self) -> str:
         """Returns the name of the method."""

@@ -12,11 +12,11 @@ ROOT = pathlib.Path(__file__).parents[1]
 # A module imports from its own layer and the ones below.
 LAYERS = [
     {"lottery", "callbacks", "tuning"},
-    {"tickets"},
+    {"tickets", "fit_level", "summary"},
     {"training", "pruning", "networks", "datasets"},
-    {"layers", "schedules", "records"},
+    {"layers", "schedules", "records", "twin"},
     {"masked_layers", "masks"},
-    {"files", "flags", "history", "winning", "seeding", "program", "quiet"},
+    {"files", "flags", "history", "winning", "seeding", "process", "program", "quiet"},
     {"config"},
     {"options", "registry"},
     {"errors"},
@@ -32,6 +32,9 @@ NUMPY_ONLY = [
     "pruning.select",
     "records",
 ]
+
+# Started in processes of their own: TFMOT turns tf.keras into tf_keras.
+TFMOT_PROGRAMS = ["export.twin", "experiments.gradual_twin"]
 
 
 def sources(package):
@@ -74,10 +77,23 @@ def test_numpy_is_enough(module):
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+def importers(name):
+    """Returns the files that import a module, or anything out of it."""
+    return {
+        str(path.relative_to(ROOT))
+        for package in ("lth_tf", "experiments", "export", "tests")
+        for path in sources(package)
+        if any(f"{found}.".startswith(f"{name}.") for found in imported(path))
+    }
+
+
 def test_tfmot_is_never_imported_into_keras_3():
-    for package in ("lth_tf", "experiments"):
-        for path in sources(package):
-            assert "tensorflow_model_optimization" not in set(imported(path)), path
+    programs = {f"{module.replace('.', '/')}.py" for module in TFMOT_PROGRAMS}
+    assert importers("tensorflow_model_optimization") == programs
+    assert importers("lth_tf.twin") == programs
+    assert importers("tf_keras") == programs | {"lth_tf/twin.py"}
+    for module in TFMOT_PROGRAMS:
+        assert not importers(module), f"{module} is a program to start, not to import"
 
 
 @pytest.mark.parametrize("package", ["lth_tf", "experiments", "export", "tests"])

@@ -44,9 +44,7 @@ def test_much_on_stderr_blocks_nothing(program):
 
 
 def test_the_last_error_is_the_reason(program):
-    text = (
-        "print('one')\ntry:\n    {}['a']\nexcept KeyError as e:\n    raise ValueError('b') from e"
-    )
+    text = "print('one')\ntry:\n    {}[0]\nexcept KeyError as e:\n    raise ValueError('b') from e"
     with pytest.raises(ProgramError, match="^ValueError: b$") as caught:
         run_program(program(text))
     assert caught.value.output == "one\n"

@@ -1,0 +1,281 @@
+"""Prunes a network gradually with tensorflow-model-optimization. A program of its own.
+
+Started by `experiments.gradual_levels`, because that package must not be imported where
+Keras 3 is at work (see `lth_tf.twin`):
+
+    python gradual_twin.py FOLDER
+
+FOLDER holds model.keras, data.npz and job.json. Every evaluation is printed as a line
+of JSON, the numbers of the whole training as the last; the weights go to weights.npz.
+"""
+
+import json
+import pathlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from lth_tf.config import GradualConfig
+from lth_tf.datasets.preprocessing import augment, normalize
+from lth_tf.errors import RunError
+from lth_tf.files import read_arrays, read_json, write_arrays
+from lth_tf.schedules import schedule
+from lth_tf.seeding import BatchOrder, stream_seed
+from lth_tf.training import make_optimizer
+from lth_tf.twin import twin, twin_optimizer, twin_variables
+
+_EVALUATION_BATCH = 500
+
+
+class GradualTraining:
+    """Trains a tf_keras model while tensorflow-model-optimization prunes it.
+
+    Batches, augmentation, learning rate and penalty are those of `lth_tf.training`.
+
+    Args:
+        model: the network at its initial weights.
+        kept: weight path -> number of weights to keep in the end; other weights are
+            not pruned.
+        splits: "train", "validation" and "test" -> images and labels.
+        config: what to do.
+        jit: compile with XLA.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        kept: dict[str, int],
+        splits: dict[str, tuple[np.ndarray, np.ndarray]],
+        config: GradualConfig,
+        jit: bool,
+    ):
+        self._config = config
+        self._last_pruning = config.prunings()[-1]
+        copy = twin(model)
+        self._weights = twin_variables(model, copy)
+        self._model = _with_pruning(copy, self._weights, kept, config.prunings())
+        self._masks = _masks(self._model, self._weights)
+        self._splits = {name: (tf.constant(x), tf.constant(y)) for name, (x, y) in splits.items()}
+        self._order = BatchOrder(
+            len(splits["train"][1]), config.batch_size, stream_seed(config.seed, "order")
+        )
+        self._optimizer = twin_optimizer(make_optimizer(config))
+        self._optimizer.build(self._model.trainable_variables)
+        self._schedule = schedule(config)
+        self._loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        self._train = tf.function(self._train_interval, jit_compile=jit, autograph=False)
+        self._totals = tf.function(self._totals_of_batch, jit_compile=jit, autograph=False)
+
+    def evaluations(self) -> Iterator[dict[str, Any]]:
+        """Trains to the last iteration, and yields an evaluation after every interval.
+
+        Raises:
+            RunError: if a loss is not finite.
+        """
+        config = self._config
+        update_step = _update_step(self._model)
+        self._best_loss, self._best = np.inf, {}
+        yield self._evaluation(0, None)
+        iteration = 0
+        while iteration < config.iterations:
+            count = min(config.eval_interval, config.iterations - iteration)
+            # Always of one shape, so that the last, shorter interval is no new trace.
+            batches = self._order.indices(iteration, config.eval_interval)
+            loss, bad = self._train(
+                tf.constant(batches), tf.constant(iteration), tf.constant(count)
+            )
+            _refuse_non_finite(int(bad) < 0, "loss", int(bad) + 1)
+            update_step.on_epoch_end(iteration)  # zeroes what the last update moved
+            iteration += count
+            yield self._evaluation(iteration, float(loss) / count)
+
+    def outcome(self) -> dict[str, Any]:
+        """Returns the numbers of the whole training; tests the best and the last weights."""
+        last = self.weights()
+        found = {
+            "early_stop_iteration": self._best_iteration,
+            "final_test_accuracy": self._measure("test")[1],
+            "final_train_accuracy": self._measure("train")[1],
+        }
+        self._assign(self._best)
+        found["early_stop_test_accuracy"] = self._measure("test")[1]
+        self._assign(last)
+        return found
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Returns path -> array of every weight.
+
+        Raises:
+            RunError: if a weight that is pruned is not 0.
+        """
+        arrays = {path: variable.numpy() for path, variable in self._weights.items()}
+        for path, mask in self._masks.items():
+            wrong = np.count_nonzero(arrays[path][mask.numpy() == 0])
+            if wrong:
+                raise RunError(f"{wrong} pruned weights of {path!r} are not 0.")
+        return arrays
+
+    def _assign(self, weights: dict[str, np.ndarray]) -> None:
+        for path, variable in self._weights.items():
+            variable.assign(weights[path])
+
+    def _evaluation(self, iteration: int, train_loss: float | None) -> dict[str, Any]:
+        loss, accuracy = self._measure("validation")
+        _refuse_non_finite(np.isfinite(loss), "validation loss", iteration)
+        # Before the last pruning the network is not yet as small as it will be.
+        if iteration >= self._last_pruning and loss < self._best_loss:
+            self._best_loss, self._best_iteration = loss, iteration
+            self._best = self.weights()
+        interval = self._config.test_interval
+        tested = bool(interval) and iteration % interval == 0
+        return {
+            "iteration": iteration,
+            "train_loss": train_loss,
+            "validation_loss": loss,
+            "validation_accuracy": accuracy,
+            "test_accuracy": self._measure("test")[1] if tested else None,
+            "remaining": {path: int(np.count_nonzero(m)) for path, m in self._masks.items()},
+        }
+
+    def _measure(self, split: str) -> tuple[float, float]:
+        """Returns the mean loss and the accuracy on a split."""
+        images, labels = self._splits[split]
+        examples = int(labels.shape[0])
+        loss, right = 0.0, 0
+        for start in range(0, examples, _EVALUATION_BATCH):
+            part = slice(start, start + _EVALUATION_BATCH)
+            totals = self._totals(images[part], labels[part])
+            loss, right = loss + float(totals[0]), right + int(totals[1])
+        return loss / examples, right / examples
+
+    def _totals_of_batch(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        logits = self._model(normalize(images), training=False)
+        losses = keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+        right = tf.equal(tf.argmax(logits, -1, tf.int32), labels)
+        return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, tf.int32))
+
+    def _train_interval(
+        self, batches: tf.Tensor, first: tf.Tensor, count: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Trains on the first `count` rows of `batches`: loss sum, first bad iteration or -1."""
+        images, labels = self._splits["train"]
+
+        def body(i, loss_sum, bad):
+            rows = batches[i]
+            loss = self._step(tf.gather(images, rows), tf.gather(labels, rows), first + i)
+            failed = tf.logical_and(bad < 0, tf.logical_not(tf.math.is_finite(loss)))
+            return i + 1, loss_sum + loss, tf.where(failed, first + i, bad)
+
+        _, loss_sum, bad = tf.while_loop(
+            lambda i, *_: i < count,
+            body,
+            (tf.constant(0), tf.constant(0.0), tf.constant(-1)),
+            parallel_iterations=1,
+        )
+        return loss_sum, bad
+
+    def _step(self, images: tf.Tensor, labels: tf.Tensor, iteration: tf.Tensor) -> tf.Tensor:
+        """Makes one optimizer update and returns the loss before it."""
+        config = self._config
+        if config.augment:
+            seed = stream_seed(config.seed, "augment")
+            images = augment(images, tf.stack([seed, iteration * 2]))
+        if self._schedule is not None:
+            self._optimizer.learning_rate.assign(self._schedule(iteration))
+        with tf.GradientTape() as tape:
+            # The wrapped layers count their steps, prune and zero their weights here.
+            loss = self._loss(labels, self._model(normalize(images), training=True))
+        variables = self._model.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        if config.weight_decay:
+            gradients = [
+                g + config.weight_decay * v if len(v.shape) > 1 else g
+                for g, v in zip(gradients, variables, strict=True)
+            ]
+        self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return loss
+
+
+def _with_pruning(
+    model: tf_keras.Model,
+    weights: dict[str, tf.Variable],
+    kept: dict[str, int],
+    prunings: range,
+) -> tf_keras.Model:
+    """Returns the model with the layers of the weights in `kept` wrapped for pruning."""
+    import tensorflow_model_optimization as tfmot
+
+    layers = {}
+    for path, count in kept.items():
+        decay = tfmot.sparsity.keras.PolynomialDecay(
+            initial_sparsity=0.0,
+            final_sparsity=1 - count / int(tf.size(weights[path])),
+            begin_step=prunings[0],
+            end_step=prunings[-1],
+            frequency=prunings.step,
+        )
+        layers[path.split("/")[-2]] = decay
+
+    def wrapped(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+        if layer.name not in layers:
+            return layer
+        return tfmot.sparsity.keras.prune_low_magnitude(layer, layers[layer.name])
+
+    return tf_keras.models.clone_model(model, clone_function=wrapped)
+
+
+def _masks(model: tf_keras.Model, weights: dict[str, tf.Variable]) -> dict[str, tf.Variable]:
+    """Returns weight path -> the mask that pruning made of it."""
+    paths = {id(variable): path for path, variable in weights.items()}
+    return {
+        paths[id(weight)]: mask
+        for layer in model.layers
+        for weight, mask, _ in getattr(layer, "pruning_vars", ())
+    }
+
+
+def _update_step(model: tf_keras.Model) -> Any:
+    """Returns the callback without which nothing is pruned, at the start of a training."""
+    import tensorflow_model_optimization as tfmot
+
+    callback = tfmot.sparsity.keras.UpdatePruningStep()
+    callback.set_model(model)
+    callback.on_train_begin()
+    return callback
+
+
+def _refuse_non_finite(finite: bool, what: str, iteration: int) -> None:
+    if not finite:
+        raise RunError(
+            f"The {what} is not finite at iteration {iteration}. Try a smaller --learning_rate."
+        )
+
+
+def main(path: str) -> None:
+    """Does the job that a folder describes."""
+    start = time.perf_counter()
+    folder = pathlib.Path(path)
+    job, data = read_json(folder / "job.json"), read_arrays(folder / "data.npz")
+    config = GradualConfig.from_json(job["config"])
+    tf_keras.utils.set_random_seed(stream_seed(config.seed, "dropout"))
+    training = GradualTraining(
+        keras.models.load_model(folder / "model.keras", compile=False),
+        job["kept"],
+        {name: (data[f"{name}_x"], data[f"{name}_y"]) for name in ("train", "validation", "test")},
+        config,
+        job["jit"],
+    )
+    for evaluation in training.evaluations():
+        print(json.dumps(evaluation), flush=True)
+    write_arrays(folder / "weights.npz", training.weights())
+    print(json.dumps({**training.outcome(), "seconds": time.perf_counter() - start}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
