@@ -1,0 +1,412 @@
+import dataclasses
+import shutil
+
+import keras_tuner
+import numpy as np
+import pytest
+
+from experiments import conv2, lenet, results, vgg19
+from export import source
+from export.options import ExportOptions
+from lth_tf.errors import RunError, UsageError
+from lth_tf.layers import get_masks
+from lth_tf.masks import density
+from lth_tf.records import RunDir, Stage
+from lth_tf.tuning import TicketTuner, TuningWatcher
+from lth_tf.tuning.objective import judge, out_of_patience
+from lth_tf.tuning.oracles import make_oracle, saved_trials
+from lth_tf.tuning.space import search_space
+
+# KerasTuner 1.4.8 calls threading.currentThread().getName().
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:getName:DeprecationWarning"),
+]
+
+
+def level(number, density, validation, test=0.0):
+    return {
+        "level": number,
+        "density": density,
+        "early_stop_validation_accuracy": validation,
+        "early_stop_test_accuracy": test,
+    }
+
+
+class Log(TuningWatcher):
+    """Remembers which trainings were started, and the levels that were trained."""
+
+    def __init__(self):
+        self.started, self.trained = [], []
+
+    def training_started(self, trial, config):
+        self.started.append(trial)
+
+    def stage_started(self, stage, density, iteration):
+        self.trained.append((self.started[-1], stage.level))
+
+
+@pytest.fixture(scope="module")
+def config():
+    return dataclasses.replace(
+        lenet.CONFIG, dataset="digits", iterations=60, eval_interval=20, test_interval=0, levels=2
+    )
+
+
+@pytest.fixture(scope="module")
+def searched(config, digits, tmp_path_factory):
+    """A finished search of three trials: its tuner and its log. Not to be written to."""
+    log = Log()
+    folder = tmp_path_factory.mktemp("runs") / "tune_lenet"
+    arguments = {"algorithm": "random", "tolerance": 0.02, "max_trials": 3, "jit": "off"}
+    arguments["watcher"] = log
+    tuner = TicketTuner(config, digits, directory=folder, project_name="default", **arguments)
+    tuner.search()
+    return tuner, log, arguments
+
+
+@pytest.fixture
+def copied(searched, tmp_path):
+    """The folder of a copy of the finished search."""
+    shutil.copytree(searched[0].project.path, tmp_path / "tune_lenet" / "default")
+    return {**searched[2], "directory": tmp_path / "tune_lenet", "project_name": "default"}
+
+
+@pytest.mark.parametrize(
+    "config, groups, expected",
+    [
+        (
+            lenet.CONFIG,
+            {"fc", "output"},
+            {
+                "prune_rate_fc": (0.1, 0.4, None, 0.2),
+                "prune_rate_output": (0.05, 0.2, None, 0.1),
+                "learning_rate": (0.00012, 0.0036, None, 0.0012),
+                "warmup_iterations": (0, 12_500, 1250, 0),
+                "rewind_iteration": (0, 5000, 500, 0),
+            },
+        ),
+        (
+            conv2.CONFIG,
+            {"conv", "fc", "output"},
+            {
+                "prune_rate_conv": (0.05, 0.2, None, 0.1),
+                "prune_rate_fc": (0.1, 0.4, None, 0.2),
+                "prune_rate_output": (0.05, 0.2, None, 0.1),
+                "learning_rate": (2e-5, 6e-4, None, 2e-4),
+                "warmup_iterations": (0, 5000, 500, 0),
+                "rewind_iteration": (0, 2000, 200, 0),
+            },
+        ),
+        (
+            dataclasses.replace(vgg19.CONFIG, warmup_iterations=60_000),
+            {"conv", "output"},
+            {
+                "prune_rate_conv": (0.1, 0.4, None, 0.2),
+                "learning_rate": (0.01, 0.3, None, 0.1),
+                "warmup_iterations": (0, 60_000, 2812, 60_000),
+                "rewind_iteration": (0, 11_248, 1124, 0),
+            },
+        ),
+    ],
+)
+def test_search_space_is_around_the_values_of_a_network(config, groups, expected):
+    space = search_space(config, groups)
+    assert {e.name: (e.min_value, e.max_value, e.step, e.default) for e in space.space} == expected
+
+
+def test_search_space_of_some_fields():
+    names = ("learning_rate", "prune_rate_fc")
+    space = search_space(lenet.CONFIG, {"fc", "output"}, names)
+    assert [entry.name for entry in space.space] == ["prune_rate_fc", "learning_rate"]
+    with pytest.raises(UsageError, match="Received: prune_rate_conv, momentum"):
+        search_space(lenet.CONFIG, {"fc", "output"}, ["prune_rate_conv", "momentum"])
+
+
+def test_objective_is_the_density_of_the_smallest_level_within_the_tolerance():
+    levels = [level(0, 1.0, 0.97), level(1, 0.8, 0.95), level(2, 0.6, 0.96), level(3, 0.5, 0.94)]
+    outcome = judge(levels, reference=0.97, tolerance=0.01)
+    # Level 2 is at the bar itself.
+    assert dataclasses.astuple(outcome) == (0.6, True, 2, 0.6, 0.96)
+
+
+def test_objective_without_such_a_level_is_what_the_best_one_lacks():
+    levels = [level(0, 1.0, 0.90), level(1, 0.8, 0.93), level(2, 0.6, 0.91)]
+    outcome = judge(levels, reference=0.97, tolerance=0.01)
+    assert outcome.objective == pytest.approx(1.03)
+    assert (outcome.accurate, outcome.level, outcome.accuracy) == (False, 1, 0.93)
+
+
+def test_objective_of_a_trial_that_diverged_at_once():
+    outcome = judge([], reference=0.97, tolerance=0.01)
+    assert outcome.objective == pytest.approx(1.96)
+    assert (outcome.accurate, outcome.level) == (False, None)
+
+
+def test_objective_is_blind_to_test_accuracy():
+    levels = [level(0, 1.0, 0.97, test=0.1), level(1, 0.8, 0.96, test=0.99)]
+    other = [level(0, 1.0, 0.97, test=0.99), level(1, 0.8, 0.96, test=0.1)]
+    assert judge(levels, 0.97, 0.0) == judge(other, 0.97, 0.0)
+    assert judge(levels, 0.97, 0.0).level == 0
+
+
+@pytest.mark.parametrize(
+    "accuracies, patience, enough",
+    [
+        ([0.97, 0.90, 0.91, 0.92], 3, True),
+        ([0.97, 0.90, 0.96, 0.92], 3, False),
+        ([0.97, 0.96, 0.91, 0.92], 3, False),
+        ([0.97, 0.90, 0.91, 0.92], 0, False),
+        ([0.97, 0.90, 0.91], 3, False),
+        # Below the bar, but pruning has not harmed.
+        ([0.90, 0.90, 0.91, 0.90], 3, False),
+        ([0.90, 0.89, 0.88, 0.87], 3, True),
+        ([], 3, False),
+    ],
+)
+def test_patience(accuracies, patience, enough):
+    levels = [level(n, 0.8**n, accuracy) for n, accuracy in enumerate(accuracies)]
+    assert out_of_patience(levels, 0.97, 0.01, patience) is enough
+
+
+def test_search_trains_the_reference_once_and_the_trials_after_it(searched, config):
+    tuner, log, _ = searched
+    assert log.started == [None, 0, 1, 2]
+    assert log.trained[:4] == [(None, 0), (0, 0), (0, 1), (0, 2)]
+    assert tuner.project.dense.finished() == [Stage(0)]
+    assert tuner.project.dense.config() == dataclasses.replace(config, levels=0)
+    # The first trial has the config's values, and so the same dense network.
+    first = tuner.project.trial("0")
+    assert first.config() == config
+    for path, value in first.trained(Stage(0)).items():
+        np.testing.assert_array_equal(value, tuner.project.dense.trained(Stage(0))[path])
+
+
+def test_results_are_those_of_the_run_directories(searched):
+    tuner, _, _ = searched
+    found = tuner.results()
+    assert sorted(result.trial for result in found) == [0, 1, 2]
+    objectives = [result.outcome.objective for result in found]
+    assert objectives == sorted(objectives)
+    reference = tuner.reference()["early_stop_validation_accuracy"]
+    for result in found:
+        run_dir = RunDir(result.path)
+        assert {name: getattr(run_dir.config(), name) for name in result.values} == result.values
+        summaries = [run_dir.summary(stage) for stage in run_dir.finished()]
+        assert judge(summaries, reference, 0.02) == result.outcome
+    saved = {int(t.trial_id): t.score for t in saved_trials(tuner.project.oracle_file)}
+    assert saved == {result.trial: result.outcome.objective for result in found}
+    values = [tuple(result.values.values()) for result in found]
+    assert len(set(values)) == 3
+
+
+def test_report_and_export_take_the_trials(searched):
+    tuner, _, _ = searched
+    runs = results.find_runs([tuner.project.path])
+    assert [run.directory.path.name for run in runs] == [
+        "dense",
+        "trial_000",
+        "trial_001",
+        "trial_002",
+    ]
+    assert {run.experiment for run in runs} == {"tune_lenet"}
+    options = ExportOptions(run=str(tuner.project.trial("1").path), level=2)
+    assert "lenet on digits, level 2" in source.load(options).title
+
+
+def test_best_model_is_the_network_that_decided(searched):
+    tuner, _, _ = searched
+    (model,) = tuner.get_best_models()
+    assert density(get_masks(model)) == tuner.results()[0].outcome.density
+
+
+def test_finished_search_trains_nothing_and_more_trials_go_on(searched, config, digits, copied):
+    before = searched[0].results()
+    log = copied["watcher"] = Log()
+    TicketTuner(config, digits, **copied).search()
+    assert log.started == []
+    tuner = TicketTuner(config, digits, **{**copied, "max_trials": 4})
+    tuner.search()
+    assert log.started == [3]
+    after = {result.trial: result for result in tuner.results()}
+    assert sorted(after) == [0, 1, 2, 3]
+    for result in before:
+        assert after[result.trial].outcome == result.outcome
+
+
+@pytest.mark.parametrize("algorithm", ["bayesian", "random"])
+def test_values_do_not_depend_on_interruptions(algorithm, tmp_path):
+    space = search_space(lenet.CONFIG, {"fc"}, ["prune_rate_fc", "rewind_iteration"])
+
+    def oracle(file):
+        made = make_oracle(algorithm, space, max_trials=6, seed=7, file=tmp_path / file)
+        made.reload()
+        return made
+
+    def run(made):
+        trial = made.create_trial("tuner0")
+        made.update_trial(trial.trial_id, {"objective": trial.hyperparameters["prune_rate_fc"]})
+        trial.status = "COMPLETED"
+        made.end_trial(trial)
+
+    whole = oracle("whole.json")
+    for _ in range(6):
+        run(whole)
+    for _ in range(6):
+        interrupted = oracle("parts.json")
+        interrupted.create_trial("tuner0")
+        run(oracle("parts.json"))
+    tried, again = (
+        [trial.hyperparameters.values for trial in saved_trials(tmp_path / file)]
+        for file in ("whole.json", "parts.json")
+    )
+    assert tried == again
+    assert len({tuple(values.items()) for values in tried}) == 6
+    assert tried[0] == {"prune_rate_fc": 0.2, "rewind_iteration": 0}
+    assert all(
+        float(f"{values['prune_rate_fc']:.3g}") == values["prune_rate_fc"] for values in tried
+    )
+
+
+def test_space_that_is_exhausted_ends_the_search(tmp_path):
+    space = keras_tuner.HyperParameters()
+    space.Int("rewind_iteration", 0, 2, default=1)
+    made = make_oracle("random", space, max_trials=9, seed=0, file=tmp_path / "oracle.json")
+    found = []
+    while (trial := made.create_trial(f"tuner{len(found)}")).status == "RUNNING":
+        found.append(trial.hyperparameters["rewind_iteration"])
+    assert found[0] == 1
+    assert sorted(found) == [0, 1, 2]
+
+
+def test_trial_that_diverges_is_the_worst_and_no_failure(config, digits, tmp_path):
+    space = keras_tuner.HyperParameters()
+    space.Float("learning_rate", 1e29, 1e30, default=1e30)
+    config = dataclasses.replace(config, optimizer="sgd", learning_rate=0.1)
+    tuner = TicketTuner(config, digits, directory=tmp_path, searched=space, max_trials=1, jit="off")
+    tuner.search()
+    (result,) = tuner.results()
+    reference = tuner.reference()["early_stop_validation_accuracy"]
+    assert result.outcome.objective == pytest.approx(1 + reference - 0.005)
+    assert (result.outcome.level, result.levels) == (None, 0)
+    with pytest.raises(UsageError, match="trial 0, which diverged"):
+        tuner.get_best_models()
+
+
+def test_trial_out_of_patience_ends(config, digits, tmp_path):
+    config = dataclasses.replace(config, levels=4, prune_rate_fc=0.9)
+    log = Log()
+    arguments = {"max_trials": 1, "tolerance": 0.0, "patience": 1, "jit": "off", "watcher": log}
+    tuner = TicketTuner(config, digits, directory=tmp_path, **arguments)
+    tuner.search()
+    (result,) = tuner.results()
+    assert result.levels < 5
+    assert len(log.trained) == 1 + result.levels
+    summaries = [RunDir(result.path).summary(Stage(n)) for n in range(result.levels)]
+    accuracies = [summary["early_stop_validation_accuracy"] for summary in summaries]
+    assert accuracies[-1] < accuracies[0] == max(accuracies)
+
+
+def test_trial_has_as_many_levels_as_its_rates_leave_weights_for(config, digits, tmp_path):
+    config = dataclasses.replace(config, levels=12)
+    tuner = TicketTuner(config, digits, directory=tmp_path)
+    # Of the 1,000 output weights 100, 10 and 1 are left, and then none.
+    assert tuner.trial_config({"prune_rate_output": 0.9}).levels == 3
+    assert tuner.trial_config({"prune_rate_output": 0.1}).levels == 12
+
+
+def test_failure_that_is_not_the_trials_own_ends_the_search(config, digits, copied):
+    log = copied["watcher"] = Log()
+    copied["max_trials"] = 4
+    tuner = TicketTuner(config, digits, **copied)
+    in_the_way = tuner.project.path / "trial_003"
+    in_the_way.write_text("")
+    with pytest.raises(UsageError, match="can be written to. Received: .*trial_003"):
+        tuner.search()
+    assert len(tuner.results()) == 3
+    wanted = saved_trials(tuner.project.oracle_file)[3].hyperparameters.values
+
+    in_the_way.unlink()
+    tuner = TicketTuner(config, digits, **copied)
+    tuner.search()
+    assert log.started == [3, 3]
+    (again,) = (result for result in tuner.results() if result.trial == 3)
+    assert again.values == wanted
+
+
+def test_full_disk_ends_the_search(config, digits, copied, monkeypatch):
+    def full(*arguments):
+        raise RunError("Could not write") from OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunDir, "save_stage", full)
+    tuner = TicketTuner(config, digits, **{**copied, "max_trials": 4})
+    with pytest.raises(RunError, match="Could not write"):
+        tuner.search()
+    assert len(tuner.results()) == 3
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"tolerance": 0.01}, "the file has tolerance=0.02, not 0.01. Use another folder"),
+        ({"config": {"batch_size": 61}}, "the file has batch_size=60, not 61."),
+        ({"config": {"levels": 3}}, "the file has levels=2, not 3."),
+        ({"searched": ["learning_rate"]}, "the file has another search space."),
+        ({"config": {"trials": 2}}, "Expected trials=1: a search .* Received: trials=2."),
+        ({"config": {"reinits": 1}}, "Received: reinits=1."),
+        ({"max_trials": 0}, "max_trials to be at least 1"),
+        ({"algorithm": "grid"}, "out of bayesian, random. Received: algorithm='grid'"),
+        ({"config": {"levels": 99, "prune_rate_fc": 0.9}}, "would prune the last weight"),
+    ],
+)
+def test_search_that_does_not_fit_is_refused(searched, config, digits, copied, change, message):
+    config = dataclasses.replace(config, **change.pop("config", {}))
+    with pytest.raises(UsageError, match=message):
+        TicketTuner(config, digits, **{**copied, **change})
+    assert len(searched[0].results()) == 3
+
+
+def test_hyperparameters_must_be_fields_that_trials_may_differ_in(config, digits, tmp_path):
+    space = keras_tuner.HyperParameters()
+    space.Int("seed", 0, 9)
+    space.Float("units", 0, 1)
+    with pytest.raises(UsageError, match="Received: seed, units."):
+        TicketTuner(config, digits, directory=tmp_path, searched=space)
+
+
+def test_other_folder_is_refused_and_kept(config, digits, tmp_path):
+    (tmp_path / "tuning").mkdir()
+    (tmp_path / "tuning" / "thesis.txt").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(UsageError, match="holds 'thesis.txt' and no tune.json"):
+            TicketTuner(config, digits, directory=tmp_path, overwrite=overwrite)
+    assert (tmp_path / "tuning" / "thesis.txt").exists()
+
+
+def test_two_searches_in_one_folder(config, digits, copied):
+    tuner = TicketTuner(config, digits, **copied)
+    with tuner.project.lock("oracle"):
+        with pytest.raises(UsageError, match="which process [0-9]+ is using"):
+            tuner.search()
+        with pytest.raises(UsageError, match="which process [0-9]+ is using"):
+            TicketTuner(config, digits, **copied, overwrite=True)
+    assert len(tuner.results()) == 3
+
+
+def test_overwrite_starts_again(config, digits, copied):
+    log = copied["watcher"] = Log()
+    tuner = TicketTuner(config, digits, **{**copied, "max_trials": 1}, overwrite=True)
+    tuner.search()
+    assert log.started == [None, 0]
+    assert [result.trial for result in tuner.results()] == [0]
+
+
+def test_environment_of_distributed_search_must_be_whole(config, digits, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    with pytest.raises(UsageError, match="no KERASTUNER_ORACLE_PORT and no KERASTUNER_TUNER_ID"):
+        TicketTuner(config, digits, directory=tmp_path)
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "18000")
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker0")
+    with pytest.raises(UsageError, match="Received: a worker. Delete .* first"):
+        TicketTuner(config, digits, directory=tmp_path, overwrite=True)
+    assert not (tmp_path / "tuning").exists()
