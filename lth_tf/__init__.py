@@ -17,6 +17,7 @@ with epy.lazy_api_imports(globals()):
         strip_masks,
     )
     from lth_tf.lottery import find_tickets
+    from lth_tf.mask_table import summary
     from lth_tf.records import RunDir, Stage
     from lth_tf.training import Trainer
 

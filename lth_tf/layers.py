@@ -101,6 +101,7 @@ def set_masks(model: keras.Model, masks: Masks) -> None:
             neither 0 nor 1. Nothing is assigned then.
     """
     slots = _slots(model)
+    masks = {path: np.asarray(mask) for path, mask in masks.items()}
     check_same_weights({path: mask for path, (_, mask) in slots.items()}, masks)
     for path, mask in masks.items():
         if not np.isin(mask, (0, 1)).all():
@@ -221,14 +222,15 @@ def load_model(path: str, custom_objects: dict[str, type] | None = None, **kwarg
     """Loads a .keras file, masked or not.
 
     The same as `keras.models.load_model` after `import lth_tf.layers`, and also
-    knows the masked classes of custom layers.
+    knows the masked classes of custom layers and models that are registered with Keras
+    or given here.
 
     Args:
         path: a .keras file.
         custom_objects: name -> class, as in `keras.models.load_model`.
         **kwargs: passed on.
     """
-    for item in (custom_objects or {}).values():
+    for item in [*(custom_objects or {}).values(), *keras.saving.get_custom_objects().values()]:
         if isinstance(item, type) and issubclass(item, keras.layers.Layer):
             masked_class(item)
     return keras.models.load_model(path, custom_objects=custom_objects, **kwargs)

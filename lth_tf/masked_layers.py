@@ -80,26 +80,40 @@ class Masked:
         return layer
 
 
-@functools.cache
 def masked_class(original: type, attributes: tuple[str, ...] = ()) -> type:
     """Returns the masked version of a layer class, known to Keras's loading.
 
     Args:
-        original: a layer class, e.g. `keras.layers.Dense`.
+        original: a layer class, e.g. `keras.layers.Dense`; itself if it is masked.
         attributes: names under which a layer keeps the variables to mask, e.g.
             "_kernel" for a weight that the layer reads as `kernel`.
     """
+    return original if issubclass(original, Masked) else _made_masked(original, attributes)
+
+
+@functools.cache
+def _made_masked(original: type, attributes: tuple[str, ...]) -> type:
     namespace = {
         "__doc__": f"`{original.__name__}` with masks on its weights.",
         "__module__": __name__,
         "_original_class": original,
     }
+    if getattr(original.get_config, "_is_default", False):
+        # Keras then saves the arguments the layer was made with.
+        namespace["get_config"] = _default_get_config
     for attribute in attributes:
         namespace[_public_name(original, attribute)] = _masked_property(original, attribute)
     name = f"Masked{original.__name__}"
     return keras.saving.register_keras_serializable(_PACKAGE, name)(
         type(name, (Masked, original), namespace)
     )
+
+
+def _default_get_config(layer: Masked) -> dict:
+    return Masked.get_config(layer)
+
+
+_default_get_config._is_default = True
 
 
 def _public_name(original: type, attribute: str) -> str:
@@ -140,12 +154,22 @@ def mask_where(
         for attribute, variable in _maskable(layer):
             if wanted(layer, variable):
                 _add_mask(layer, attribute, variable)
-    # A layer made of layers (attention, recurrent, wrappers) takes part in saving:
-    # loading it must bring back the masks below it.
+    # A layer made of layers (attention, recurrent, wrappers, subclassed models) takes
+    # part in saving: loading it must bring back the masks below it.
     for layer in layers:
         inner = [sub for sub in layers_of(layer) if isinstance(sub, Masked)]
-        if inner and not isinstance(layer, (Masked, keras.Model)):
+        if inner and not isinstance(layer, Masked) and not _saves_its_layers(layer):
             layer.__class__ = masked_class(type(layer))
+
+
+def _saves_its_layers(layer: keras.layers.Layer) -> bool:
+    """True for Sequential and Functional models: their config holds those of their layers."""
+    if not isinstance(layer, keras.Model):
+        return False
+    try:
+        return "layers" in layer.get_config()
+    except NotImplementedError:
+        return False
 
 
 def _maskable(layer: keras.layers.Layer) -> list[tuple[str, keras.Variable]]:
