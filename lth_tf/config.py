@@ -220,10 +220,10 @@ class GradualConfig(ExperimentConfig):
         self.prunings()
 
     @classmethod
-    def of(cls, config: ExperimentConfig) -> typing.Self:
-        """Returns gradual pruning of an experiment's network, with its training."""
+    def of(cls, config: ExperimentConfig, **changes) -> typing.Self:
+        """Returns gradual pruning of an experiment's network, with its training and changes."""
         fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(ExperimentConfig)}
-        return cls(**{**fields, **cls.FIXED, "levels": 0})
+        return cls(**{**fields, **cls.FIXED, "levels": 0, **changes})
 
     def prunings(self) -> range:
         """Returns the iterations at which weights are pruned, the last at the final density.
@@ -238,9 +238,9 @@ class GradualConfig(ExperimentConfig):
         steps = room // self.prune_frequency
         if steps < 1:
             raise UsageError(
-                f"Expected at least prune_frequency={self.prune_frequency} iterations between "
-                f"prune_begin and prune_end. Received: {room}, from {self.prune_begin:g} to "
-                f"{self.prune_end:g} of {self.iterations}."
+                f"Expected at least prune_frequency={self.prune_frequency} iterations from "
+                f"prune_begin to prune_end. Received: prune_begin={self.prune_begin:g}, "
+                f"prune_end={self.prune_end:g} of {self.iterations} iterations."
             )
         return range(first, first + steps * self.prune_frequency + 1, self.prune_frequency)
 
