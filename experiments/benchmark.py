@@ -15,6 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -39,7 +40,7 @@ class BenchmarkOptions(Options):
     """What to measure."""
 
     measure: str = option(
-        "fit,masks,evaluation,augment,jobs,memory,prune",
+        "fit,callback,masks,evaluation,augment,jobs,memory,prune",
         "What to measure, with commas between; worker is what jobs starts.",
     )
     networks: str = option("lenet", "Networks to measure fit and masks of, with commas between.")
@@ -59,6 +60,7 @@ def _run() -> None:
     (options,) = parsed
     measures = {
         "fit": _fit,
+        "callback": _callback,
         "masks": _masks,
         "evaluation": _evaluation,
         "augment": _augment,
@@ -97,6 +99,45 @@ def _fit(options: BenchmarkOptions) -> None:
                 model, config, steps, options
             )
         _compare(f"{network}: training", rates, options)
+
+
+def _callback(options: BenchmarkOptions) -> None:
+    """LeNet by `fit` with and without TicketCallback, three levels with all their files."""
+    import keras
+
+    from lth_tf.callbacks import TicketCallback
+    from lth_tf.datasets.preprocessing import normalize
+    from lth_tf.training import make_optimizer
+
+    config = _config("lenet")
+    data = _data(config, validation=5_000)
+    split, held_out = data.train, data.validation
+    model = _model(config)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(make_optimizer(config), loss, metrics=["accuracy"])
+    levels, epochs = 3, max(1, round(options.seconds / 3))
+
+    def rate(with_tickets: bool) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            tickets = TicketCallback(folder, epochs_per_level=epochs, levels=levels - 1, verbose=0)
+            start = time.perf_counter()
+            model.fit(
+                normalize(split.images),
+                split.labels,
+                batch_size=config.batch_size,
+                validation_data=(normalize(held_out.images), held_out.labels),
+                validation_batch_size=1_000,
+                epochs=levels * epochs,
+                callbacks=[tickets] if with_tickets else [],
+                verbose=0,
+            )
+            return (
+                levels * epochs * (len(split) // config.batch_size) / (time.perf_counter() - start)
+            )
+
+    rate(with_tickets=True)
+    rates = {"fit with TicketCallback": lambda: rate(True), "fit alone": lambda: rate(False)}
+    _compare(f"lenet: {levels} levels of {epochs} epochs in fit, masked", rates, options)
 
 
 def _masks(options: BenchmarkOptions) -> None:

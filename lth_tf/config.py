@@ -309,7 +309,7 @@ class RunOptions(Options):
     tensorboard: bool = option(False, "Also write TensorBoard event files into the run directory.")
 
 
-def run_name(config: ExperimentConfig, defaults: ExperimentConfig) -> str:
+def run_name(config: Options, defaults: Options) -> str:
     """Returns the folder name of a run: the changed fields, sorted, or "default".
 
     The seed is a folder of its own, and extent fields are left out.

@@ -57,6 +57,7 @@ def mask_model(
             "Call it on a batch, or model.build(input_shape), first."
         )
     skipped = _skip_rule(model, skip)
+    before = len(_masks_of_weights(model))
     with model.distribute_strategy.scope():
         mask_where(layers_of(model), lambda layer, variable: not skipped(layer, variable))
     if not _slots(model):
@@ -64,7 +65,8 @@ def mask_model(
             f"Expected a model with at least one weight to mask (a trainable variable of rank >= 2 "
             f"that is no bias). Received: model={model.name!r}, which has none left."
         )
-    _forget_compiled_functions(model)
+    if len(_masks_of_weights(model)) > before:
+        _forget_compiled_functions(model)
     return model
 
 
