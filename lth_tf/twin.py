@@ -67,7 +67,11 @@ def _layer(operation: keras.Operation) -> tf_keras.layers.Layer:
         raise ValueError(f"tf_keras has no layer like {operation.name!r}")
     if isinstance(operation, keras.Model):
         raise ValueError(f"it has the model {operation.name!r} inside")
-    return kind(**{**_arguments(kind, operation.get_config()), "name": operation.name})
+    layer = kind(**{**_arguments(kind, operation.get_config()), "name": operation.name})
+    if isinstance(layer, tf_keras.layers.BatchNormalization):
+        # Keras 3 has no fused kernel: its rounding and its moving variance are others.
+        layer.fused = False
+    return layer
 
 
 def twin_variables(model: keras.Model, copy: tf_keras.Model) -> dict[str, tf.Variable]:
