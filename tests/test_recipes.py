@@ -54,12 +54,17 @@ def test_the_examples_work_together(examples, tiny, tmp_path):
     assert run_dir.summary(Stage(1))["final_test_accuracy"] > 0.9
 
 
-def test_readme_example(tmp_path, monkeypatch):
+def test_readme_examples(tmp_path, monkeypatch, capsys):
     readme = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    in_fit, by_hand = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     names = {}
-    exec(compile(code, "README.md", "exec"), names)
-    kernel = names["model"].layers[0].kernel.numpy()
-    assert np.count_nonzero(kernel) == np.ceil(0.2 * kernel.size)
-    assert (tmp_path / "ticket.keras").exists()
+    exec(compile(in_fit, "README.md", "exec"), names)
+    run_dir = RunDir("runs/mine/seed_0")
+    assert [stage.level for stage in run_dir.finished()] == list(range(9))
+    assert run_dir.summary(Stage(8))["remaining"] == 1242  # 6400 and 1000, each * 0.8 ** 8
+    assert run_dir.summary(Stage(8))["final_test_accuracy"] > 0.8
+    assert "% remaining" in capsys.readouterr().out
+    exec(compile(by_hand, "README.md", "exec"), names)
+    assert np.count_nonzero(names["masked"].layers[0].kernel.numpy()) == 128
+    assert (tmp_path / "ticket.keras").exists() and (tmp_path / "masked.keras").exists()
