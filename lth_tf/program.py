@@ -18,6 +18,7 @@ def guarded(work: Callable[[], None]) -> int:
     """
     try:
         work()
+        sys.stdout.flush()
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -27,6 +28,11 @@ def guarded(work: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever reads the output has seen enough, as `head` does. Without this Python
+        # would fail once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 

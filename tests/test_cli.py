@@ -246,3 +246,16 @@ def test_help_needs_no_tensorflow(module):
 def test_importing_the_library_needs_no_tensorflow():
     code = "import lth_tf, export, sys; assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    code = (
+        "import sys; from lth_tf.program import guarded; sys.exit(guarded(lambda: print('x' * 9)))"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    child.stdout.close()
+    assert child.stderr.read() == ""
+    child.stderr.close()
+    assert child.wait() == 1

@@ -11,53 +11,11 @@ import time
 import numpy as np
 import pytest
 
-from lth_tf import lottery, masks
+from lth_tf import masks
 from lth_tf.errors import UsageError
-from lth_tf.layers import get_masks
 from lth_tf.networks import NETWORKS
 from lth_tf.records import RunDir, Stage
-
-
-def run(path, config, data, **options):
-    run_dir = RunDir(path)
-    with run_dir.writing(config, {}):
-        lottery.find_tickets(config, data, run_dir, **options)
-    return run_dir
-
-
-def assert_same_results(one, other):
-    """Bit for bit: masks, weights, metrics and every number but the time it took."""
-    assert one.finished() == other.finished()
-    pairs = [(one.origin(), other.origin())]
-    for stage in one.finished():
-        pairs += [
-            (getattr(one, kind)(stage), getattr(other, kind)(stage))
-            for kind in ("mask", "trained", "history")
-        ]
-        first, second = ({**d.summary(stage), "seconds": 0} for d in (one, other))
-        assert first == second
-    for first, second in pairs:
-        assert first.keys() == second.keys()
-        for name in first:
-            np.testing.assert_array_equal(first[name], second[name])
-    assert one.metrics() == other.metrics()
-
-
-class Starts(lottery.Watcher):
-    """Keeps what each stage starts from."""
-
-    def __init__(self, monkeypatch):
-        self.models = {}
-        original = lottery._resume
-
-        def resume(stage, ticket, trainer, run_dir):
-            from lth_tf.layers import get_weights
-
-            model = trainer._model
-            self.models[str(stage)] = (get_masks(model), get_weights(model))
-            return original(stage, ticket, trainer, run_dir)
-
-        monkeypatch.setattr(lottery, "_resume", resume)
+from tests.runs import Starts, assert_same_results, run
 
 
 def test_counts_and_sizes_of_every_level(finished_run):
