@@ -62,7 +62,7 @@ def _run(
         _print_plan(trials, paths, options)
         return
     if len(trials) > 1 and options.jobs > 1:
-        _run_side_by_side(trials, paths, options)
+        run_side_by_side(trials, paths, options)
     else:
         for trial, path in zip(trials, paths, strict=True):
             _run_trial(trial, RunDir(path), options)
@@ -84,7 +84,7 @@ def _run_trial(config: ExperimentConfig, run_dir: RunDir, options: RunOptions) -
         run_dir.delete()
     about = about_run(data, options)
     with run_dir.writing(config, about):
-        view = display.Display(config, _header(config, data, about["device"], run_dir))
+        view = display.Display(config, header(config, data, about["device"], run_dir))
         with contextlib.closing(view):
             lottery.find_tickets(
                 config,
@@ -92,7 +92,7 @@ def _run_trial(config: ExperimentConfig, run_dir: RunDir, options: RunOptions) -
                 run_dir,
                 jit=options.jit,
                 checkpoint_seconds=options.checkpoint_seconds,
-                watchers=[view, *_event_writers(run_dir, options)],
+                watchers=[view, *event_writers(run_dir, options)],
             )
         print(f"\n{outcome(run_dir)}")
         print(f"Figures:   {program.python()} -m experiments.report {run_dir.path}")
@@ -112,7 +112,8 @@ def load_data(config: ExperimentConfig, options: RunOptions) -> "Data":
     )
 
 
-def _event_writers(run_dir: RunDir, options: RunOptions) -> list:
+def event_writers(run_dir: RunDir, options: RunOptions) -> list:
+    """Returns the watchers that `--tensorboard` asks for."""
     if not options.tensorboard:
         return []
     from experiments.tensorboard import EventWriter
@@ -156,7 +157,7 @@ def _remaining(config: ExperimentConfig, data: "Data") -> list[int]:
     return pruning.plan(sizes, rates, config)
 
 
-def _run_side_by_side(
+def run_side_by_side(
     trials: list[ExperimentConfig], paths: list[pathlib.Path], options: RunOptions
 ) -> None:
     """Runs each trial in a process of its own, `options.jobs` at a time."""
@@ -209,7 +210,8 @@ def _run_child(config: ExperimentConfig, cores: set[int]) -> int:
     return child.returncode
 
 
-def _header(config: ExperimentConfig, data: "Data", device: str, run_dir: RunDir) -> str:
+def header(config: ExperimentConfig, data: "Data", device: str, run_dir: RunDir) -> str:
+    """Returns what is printed of data, training and device above the table."""
     return (
         f"{len(data.train):,} training, {len(data.validation):,} validation and "
         f"{len(data.test):,} test images\n"

@@ -89,7 +89,7 @@ def _run() -> None:
     if options.dry_run:
         _print_plan(trials, paths[0], options)
     elif len(trials) > 1 and options.jobs > 1:
-        cli._run_side_by_side(trials, paths, options)
+        cli.run_side_by_side(trials, paths, options)
     else:
         for trial, path in zip(trials, paths, strict=True):
             _run_trial(trial, RunDir(path), options)
@@ -120,8 +120,8 @@ def _run_trial(config: GradualConfig, run_dir: RunDir, options: RunOptions) -> N
         run_dir.delete()
     about = cli.about_run(data, options)
     with run_dir.writing(config, about):
-        header = cli._header(config, data, about["device"], run_dir)
-        view = display.Display(config, f"{_schedule(config)}\n{header}")
+        header = f"{_schedule(config)}\n{cli.header(config, data, about['device'], run_dir)}"
+        view = display.Display(config, header)
         with contextlib.closing(view):
             gradual_levels.train_levels(
                 config,
@@ -129,7 +129,7 @@ def _run_trial(config: GradualConfig, run_dir: RunDir, options: RunOptions) -> N
                 run_dir,
                 jit=options.jit,
                 checkpoint_seconds=options.checkpoint_seconds,
-                watchers=[view, *cli._event_writers(run_dir, options)],
+                watchers=[view, *cli.event_writers(run_dir, options)],
             )
 
 

@@ -23,21 +23,6 @@ from lth_tf.training import uses_jit
 _PROGRAM = pathlib.Path(__file__).with_name("gradual_twin.py")
 
 
-class GradualHistory(History):
-    """History whose early stop is not the minimum of all evaluations.
-
-    Those before the last pruning are of a larger network and do not count.
-    """
-
-    def summary(self) -> dict[str, float | int]:
-        """Returns the numbers that describe the training as a whole."""
-        best = next(e for e in self.evaluations if e.iteration == self.early_stop_iteration)
-        return super().summary() | {
-            "early_stop_validation_loss": best.validation_loss,
-            "early_stop_validation_accuracy": best.validation_accuracy,
-        }
-
-
 def kept_weights(sizes: dict[str, int], rates: dict[str, float], density: float) -> dict[str, int]:
     """Returns weight path -> number of weights kept, so that all together have a density.
 
@@ -183,7 +168,7 @@ def _train(
         except ProgramError as error:
             raise RunError(f"Level {stage.level} was not trained to its end. {error}") from error
         weights = read_arrays(folder / "weights.npz")
-    return weights, GradualHistory(evaluations=evaluations, **outcome)
+    return weights, History(evaluations=evaluations, **outcome)
 
 
 def _arrays(data: Data) -> dict[str, np.ndarray]:

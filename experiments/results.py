@@ -164,6 +164,8 @@ def outcome(run_dir: RunDir) -> str:
         return "Only the dense network is trained so far."
     best = smallest_winning(summaries)
     dense = summaries[0]
+    if run_dir.config().kind == "gradual":
+        return _gradual_outcome(run_dir, summaries)
     if best is None:
         return (
             "No winning ticket: no level reaches the dense network's "
@@ -176,6 +178,17 @@ def outcome(run_dir: RunDir) -> str:
         f"{best['early_stop_iteration']:,}; the dense network has "
         f"{100 * dense['early_stop_test_accuracy']:.2f} % at {dense['early_stop_iteration']:,}.\n"
         f"Export it: {python()} -m export --run={run_dir.path} --level={best['level']}"
+    )
+
+
+def _gradual_outcome(run_dir: RunDir, summaries: list[dict[str, Any]]) -> str:
+    smallest = min(summaries, key=lambda summary: summary["density"])
+    return (
+        f"Smallest network: level {smallest['level']}, {100 * smallest['density']:.2f} % of the "
+        f"weights, {100 * smallest['early_stop_test_accuracy']:.2f} % at iteration "
+        f"{smallest['early_stop_iteration']:,}; the dense network has "
+        f"{100 * summaries[0]['early_stop_test_accuracy']:.2f} %.\n"
+        f"Export it: {python()} -m export --run={run_dir.path} --level={smallest['level']}"
     )
 
 
@@ -194,7 +207,7 @@ def _experiment(path: pathlib.Path, config: ExperimentConfig | FitConfig) -> str
 
 def _differing(runs: list[tuple[str, ExperimentConfig | FitConfig]]) -> list[str]:
     """Returns the names of the fields that tell the configs of one experiment apart."""
-    told_otherwise = {"seed", "strategy", "start"}
+    told_otherwise = {"seed", "strategy", "start", "final_density"}
     values: dict[tuple[str, str], set] = {}
     for experiment, config in runs:
         for field in dataclasses.fields(config):

@@ -36,7 +36,7 @@ class History:
     Attributes:
         evaluations: in the order of their iteration.
         early_stop_iteration: iteration of the minimum validation loss, the first
-            if there are several.
+            if there are several; of an evaluation.
         early_stop_test_accuracy: test accuracy of the weights at that iteration.
         final_test_accuracy: test accuracy of the weights at the last iteration.
         final_train_accuracy: the same on the training set.
@@ -56,7 +56,7 @@ class History:
 
     def summary(self) -> dict[str, float | int]:
         """Returns the numbers that describe the training as a whole."""
-        best = min(self.evaluations, key=lambda e: e.validation_loss)
+        best = next(e for e in self.evaluations if e.iteration == self.early_stop_iteration)
         return {
             "iterations": self.evaluations[-1].iteration,
             "early_stop_iteration": self.early_stop_iteration,
