@@ -21,6 +21,7 @@ from lth_tf.layers import get_masks, set_masks, set_weights
 from lth_tf.lottery import Watcher, find_tickets
 from lth_tf.records import RunDir, Stage
 from lth_tf.seeding import stream_seed
+from lth_tf.tuning.memory import released_functions
 from lth_tf.tuning.objective import ACCURACY, Outcome, Result, judge
 from lth_tf.tuning.oracles import make_oracle, saved_trials
 from lth_tf.tuning.project import Project
@@ -114,6 +115,7 @@ class TicketTuner(keras_tuner.Tuner):
         self._about = about or _about(data)
         self._watcher = watcher or TuningWatcher()
         self._max_trials = max_trials
+        self._told: set[str] = set()
 
         model = tickets.new_model(config, data, "init")
         self._groups = networks.groups(model)
@@ -263,7 +265,7 @@ class TicketTuner(keras_tuner.Tuner):
                 raise
 
     def _find_tickets(self, config: ExperimentConfig, run_dir: RunDir, *watchers: Watcher) -> None:
-        with run_dir.writing(config, self._about):
+        with run_dir.writing(config, self._about), released_functions():
             find_tickets(
                 config,
                 self._data,
@@ -294,7 +296,10 @@ class TicketTuner(keras_tuner.Tuner):
         )
 
     def _tell(self, trial: Trial) -> None:
-        self._watcher.trial_finished(self._result(trial))
+        # A chief that was killed hands out again what its workers still had.
+        if trial.trial_id not in self._told:
+            self._told.add(trial.trial_id)
+            self._watcher.trial_finished(self._result(trial))
 
     def _overwrite(self) -> None:
         if self.role != "single":
