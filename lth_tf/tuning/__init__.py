@@ -248,9 +248,6 @@ class TicketTuner(keras_tuner.Tuner):
         if self.role != "worker":
             self.oracle.save()
 
-    def pre_create_trial(self) -> None:
-        """Does nothing; called by `search`."""
-
     def _run(self, config: ExperimentConfig, run_dir: RunDir) -> None:
         """Trains the levels of a trial, until it diverges or has no hope."""
         patience = Patience(self.reference()[ACCURACY], self._tolerance, self._patience)
