@@ -9,7 +9,7 @@ from lth_tf.records import RunDir
 
 def run(path, config, data, **options):
     run_dir = RunDir(path)
-    with run_dir.writing(config, {}):
+    with run_dir.writing(config, {"versions": {"keras": "3"}, "device": "CPU"}):
         lottery.find_tickets(config, data, run_dir, **options)
     return run_dir
 
