@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import os
 import pathlib
@@ -14,6 +15,7 @@ from experiments.conv6 import CONFIG as CONV6
 from lth_tf.config import ExperimentConfig
 from lth_tf.records import RunDir, Stage
 from lth_tf.tuning.oracles import saved_trials
+from lth_tf.tuning.project import Project
 
 # KerasTuner 1.4.8 calls threading.currentThread().getName().
 pytestmark = [
@@ -188,6 +190,9 @@ def test_chief_and_two_workers(tmp_path, here):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     flags = ["--iterations=60", "--max_trials=4"]
+    project = Project(tmp_path / PROJECT.replace("iterations=100", "iterations=60"))
+    held = contextlib.ExitStack()
+    held.enter_context(project.lock("dense"))
     processes = {
         name: start(
             tmp_path,
@@ -199,14 +204,18 @@ def test_chief_and_two_workers(tmp_path, here):
         for name in ("chief", "worker0", "worker1")
     }
     try:
+        for name in ("worker0", "worker1"):
+            # Both are ready and wait for this process before either can train.
+            while f"Waiting for process {os.getpid()}" not in processes[name].stdout.readline():
+                assert processes[name].poll() is None, processes[name].stderr.read()
+        held.close()
         ends = {name: child.communicate(timeout=240) for name, child in processes.items()}
     finally:
+        held.close()
         for child in processes.values():
             child.kill()
     for name, (_, err) in ends.items():
         assert (processes[name].returncode, err) == (0, ""), name
-    project = tmp_path / PROJECT.replace("iterations=100", "iterations=60")
-
     rows = {
         name: [line.split()[0] for line in out.splitlines() if line[:5].strip().isdigit()]
         for name, (out, _) in ends.items()
@@ -216,11 +225,10 @@ def test_chief_and_two_workers(tmp_path, here):
     assert sorted(by_workers) == ["0", "1", "2", "3"]
     # Each as it ended, and all of them in the table.
     assert sorted(rows["chief"]) == sorted(2 * by_workers)
-    assert sorted(row["trial"] for row in table(project)) == ["0", "1", "2", "3"]
-    assert {trial.status for trial in saved_trials(project / "oracle.json")} == {"COMPLETED"}
-    trained = [out.count("Waiting for process") for out, _ in ends.values()]
-    assert sum(trained) <= 1  # the dense network, which the other worker trained
-    assert RunDir(project / "dense").finished() == [Stage(0)]
+    assert sorted(row["trial"] for row in table(project.path)) == ["0", "1", "2", "3"]
+    assert {trial.status for trial in saved_trials(project.oracle_file)} == {"COMPLETED"}
+    # One of them trained the dense network, the other waited for it.
+    assert [metric["iteration"] for metric in project.dense.metrics()] == [0, 20, 40, 60]
 
     code, out, err = here(*QUICK, *flags)
     assert (code, err) == (0, "")

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from lth_tf.errors import UsageError
-from lth_tf.files import errors_of, read_json, write_json
+from lth_tf.files import PARTIAL, errors_of, read_json, write_json
 from lth_tf.records import RunDir
 
 FORMAT = 1
@@ -130,11 +130,13 @@ class Project:
 
     def _refuse_foreign(self) -> None:
         with errors_of(self.path):
-            files = [p.name for p in self.path.iterdir()] if self.path.exists() else []
-        if "tune.json" not in files and set(files) - {"locks"}:
+            files = {p.name for p in self.path.iterdir()} if self.path.exists() else set()
+        # Another process may be about to make the folder that of a search.
+        others = {name for name in files - {"locks"} if not name.endswith(PARTIAL)}
+        if others and not self._file.exists():
             raise UsageError(
                 f"Expected the folder of a search or an empty one. Received: {self.path}, which "
-                f"holds {min(files)!r} and no tune.json. Choose another folder."
+                f"holds {min(others)!r} and no tune.json. Choose another folder."
             )
 
 
