@@ -98,10 +98,9 @@ def _notes(runs: list) -> list[str]:
     for run in runs:
         about = run.directory.about()
         versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-        label = f"{run.experiment}, {run.label}" if run.label else run.experiment
         judged = about.get("judged_on", "test data")
         notes.append(
-            f"{label}, seed {run.config.seed} ({about['device']}; {versions}). "
+            f"{run.experiment}: {run.series('')}, seed {run.config.seed} ({about['device']}; {versions}). "
             + outcome(run.directory).partition("\n")[0]
             + ("" if judged == "test data" else f" All its accuracies are those on the {judged}.")
         )
