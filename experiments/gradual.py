@@ -22,14 +22,11 @@ Source:
 
 import contextlib
 import dataclasses
-import importlib.util
 import pathlib
 import sys
-from typing import Any
-
-from absl import flags as absl_flags
 
 from experiments import cli
+from experiments.own_values import asked_network, own_values
 from lth_tf import flags, program, quiet
 from lth_tf.config import ExperimentConfig, GradualConfig, RunOptions, run_name
 from lth_tf.records import RunDir, Stage
@@ -38,23 +35,6 @@ from lth_tf.records import RunDir, Stage
 def main() -> None:
     """Runs the program and exits."""
     sys.exit(program.guarded(_run))
-
-
-def own_values(network: str) -> tuple[ExperimentConfig, dict[str, dict[str, Any]]]:
-    """Returns the config and the presets of a network's own program.
-
-    A network that has no program gets the defaults of `ExperimentConfig`.
-
-    Example:
-    >>> own_values("conv2")[0].learning_rate
-    0.0002
-    """
-    if network.isidentifier() and importlib.util.find_spec(f"experiments.{network}"):
-        module = importlib.import_module(f"experiments.{network}")
-        config = getattr(module, "CONFIG", None)
-        if isinstance(config, ExperimentConfig) and config.network == network:
-            return config, getattr(module, "PRESETS", {})
-    return ExperimentConfig(network=network), {}
 
 
 def run_path(
@@ -75,7 +55,7 @@ def run_path(
 
 
 def _run() -> None:
-    own, presets = own_values(_network(sys.argv))
+    own, presets = own_values(asked_network(sys.argv))
     defaults = GradualConfig.of(own)
     parsed = flags.parse(sys.argv, __doc__, defaults, RunOptions(), presets=presets)
     if parsed is None:
@@ -95,17 +75,6 @@ def _run() -> None:
             _run_trial(trial, RunDir(path), options)
     if not options.dry_run:
         _print_next(config, own, paths[0])
-
-
-def _network(argv: list[str]) -> str:
-    """Returns the network that a command line asks for; its other flags depend on it."""
-    values = absl_flags.FlagValues()
-    absl_flags.DEFINE_string("network", "lenet", "", flag_values=values)
-    try:
-        values(argv, known_only=True)
-    except absl_flags.Error:  # told of when all flags are read
-        return "lenet"
-    return values["network"].value
 
 
 def _run_trial(config: GradualConfig, run_dir: RunDir, options: RunOptions) -> None:

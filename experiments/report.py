@@ -100,7 +100,8 @@ def _notes(runs: list) -> list[str]:
         versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
         judged = about.get("judged_on", "test data")
         notes.append(
-            f"{run.experiment}: {run.series('')}, seed {run.config.seed} ({about['device']}; {versions}). "
+            f"{run.experiment}: {run.series('')}, seed {run.config.seed} "
+            f"({about['device']}; {versions}). "
             + outcome(run.directory).partition("\n")[0]
             + ("" if judged == "test data" else f" All its accuracies are those on the {judged}.")
         )

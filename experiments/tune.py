@@ -23,23 +23,19 @@ The chief waits for workers that were stopped: start them again under the same i
 
 import contextlib
 import dataclasses
-import importlib.util
 import os
 import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from absl import flags as absl_flags
-
 from experiments import cli
+from experiments.own_values import asked_network, own_values
 from lth_tf import flags, program, quiet
 from lth_tf.config import ExperimentConfig, RunOptions, run_name
 from lth_tf.options import Options, option
 
 if TYPE_CHECKING:
     from lth_tf.tuning import TicketTuner
-
-_NETWORK = "lenet"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +88,7 @@ def main() -> None:
 
 
 def _run() -> None:
-    defaults = experiment(_asked_network(sys.argv))
+    defaults, _ = own_values(asked_network(sys.argv))
     parsed = flags.parse(sys.argv, __doc__, TuneOptions(), TuneRunOptions(), defaults)
     if parsed is None:
         return
@@ -143,16 +139,6 @@ def _tuner(
     return tuner, view
 
 
-def experiment(network: str) -> ExperimentConfig:
-    """Returns the values of a network's own experiment, or of LeNet's if it has none."""
-    name = f"experiments.{network}"
-    if network.isidentifier() and importlib.util.find_spec(name):
-        found = getattr(importlib.import_module(name), "CONFIG", None)
-        if isinstance(found, ExperimentConfig):
-            return found
-    return ExperimentConfig(network=network)
-
-
 def project_name(config: ExperimentConfig, defaults: ExperimentConfig, options: TuneOptions) -> str:
     """Returns the folder name of a search: what differs from the defaults, or "default"."""
     changed = [
@@ -162,16 +148,6 @@ def project_name(config: ExperimentConfig, defaults: ExperimentConfig, options: 
     ]
     names = [run_name(config, defaults), run_name(options, TuneOptions()), *changed]
     return ",".join(name for name in names if name != "default") or "default"
-
-
-def _asked_network(argv: list[str]) -> str:
-    """Returns the network of a command line, whose values become the defaults of the others."""
-    values = absl_flags.FlagValues()
-    absl_flags.DEFINE_string("network", _NETWORK, "", flag_values=values)
-    with contextlib.suppress(absl_flags.Error):  # told of when all flags are read
-        values(argv, known_only=True)
-        return values["network"].value
-    return _NETWORK
 
 
 if __name__ == "__main__":

@@ -20,5 +20,6 @@ with epy.lazy_api_imports(globals()):
     from lth_tf.mask_table import summary
     from lth_tf.records import RunDir, Stage
     from lth_tf.training import Trainer
+    from lth_tf.tuning import TicketTuner
 
 __version__ = "0.1.0"

@@ -15,6 +15,7 @@ import pytest
 
 from experiments import gradual
 from experiments.gradual_levels import kept_weights, train_levels
+from experiments.own_values import own_values
 from experiments.report import ReportOptions, report
 from lth_tf import lottery, tickets
 from lth_tf import program as program_end
@@ -311,7 +312,7 @@ def test_compiled_with_xla_it_is_the_same(run_dir, digits, tmp_path):
     ],
 )
 def test_convolutional_networks(network, some, digits_rgb, tmp_path):
-    own, _ = gradual.own_values(network)
+    own, _ = own_values(network)
     config = GradualConfig.of(
         own,
         dataset="digits",

@@ -12,6 +12,7 @@ import pytest
 
 from experiments import tune
 from experiments.conv6 import CONFIG as CONV6
+from experiments.own_values import own_values
 from lth_tf.config import ExperimentConfig
 from lth_tf.records import RunDir, Stage
 from lth_tf.tuning.oracles import saved_trials
@@ -112,8 +113,8 @@ def test_help_needs_no_tensorflow_and_shows_the_networks_values():
 
 
 def test_values_of_a_network_are_those_of_its_experiment():
-    assert tune.experiment("conv6") is CONV6
-    assert tune.experiment("one_of_my_own") == ExperimentConfig(network="one_of_my_own")
+    assert own_values("conv6")[0] is CONV6
+    assert own_values("one_of_my_own") == (ExperimentConfig(network="one_of_my_own"), {})
 
 
 def test_folder_is_named_by_what_was_changed():

@@ -1,0 +1,43 @@
+"""The values of each network's own program, for programs that take any network."""
+
+import contextlib
+import importlib
+import importlib.util
+from typing import Any
+
+from absl import flags
+
+from lth_tf.config import ExperimentConfig
+
+
+def asked_network(argv: list[str]) -> str:
+    """Returns the network of a command line; the defaults of its other flags depend on it.
+
+    Example:
+    >>> asked_network(["program", "--levels=3", "--network=conv2"]), asked_network(["program"])
+    ('conv2', 'lenet')
+    """
+    default = ExperimentConfig().network
+    values = flags.FlagValues()
+    flags.DEFINE_string("network", default, "", flag_values=values)
+    with contextlib.suppress(flags.Error):  # told of when all flags are read
+        values(argv, known_only=True)
+        return values["network"].value
+    return default
+
+
+def own_values(network: str) -> tuple[ExperimentConfig, dict[str, dict[str, Any]]]:
+    """Returns the config and the presets of a network's own program.
+
+    A network that has no program gets the defaults of `ExperimentConfig`.
+
+    Example:
+    >>> own_values("conv2")[0].learning_rate
+    0.0002
+    """
+    if network.isidentifier() and importlib.util.find_spec(f"experiments.{network}"):
+        module = importlib.import_module(f"experiments.{network}")
+        config = getattr(module, "CONFIG", None)
+        if isinstance(config, ExperimentConfig) and config.network == network:
+            return config, getattr(module, "PRESETS", {})
+    return ExperimentConfig(network=network), {}
