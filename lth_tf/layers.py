@@ -29,9 +29,10 @@ def mask_model(
 ) -> keras.Model:
     """Adds masks, all ones, to the weights of a built model, in place.
 
-    Every trainable variable of rank >= 2 gets one, except biases and the
-    parameters of normalization layers. The model computes what it did before.
-    A model that has masks already keeps them.
+    Every trainable variable of rank >= 2 that a layer keeps as an attribute gets one,
+    except biases and the parameters of normalization layers. The model computes what
+    it did before. A model that has masks already keeps them. Load weights that were
+    saved without masks before.
 
     Args:
         model: any built Keras 3 model: Sequential, Functional or subclassed,
@@ -239,8 +240,9 @@ def load_model(path: str, custom_objects: dict[str, type] | None = None, **kwarg
 
 
 def to_numpy(variable: keras.Variable) -> np.ndarray:
-    """Returns a copy of a variable's value."""
-    return np.array(keras.ops.convert_to_tensor(variable).numpy())
+    """Returns a copy of a variable's value; of bfloat16, which numpy does not know, as float32."""
+    value = np.array(keras.ops.convert_to_tensor(variable).numpy())
+    return value.astype(np.float32) if value.dtype.kind == "V" else value
 
 
 def _slots(model: keras.Model) -> dict[str, tuple[keras.Variable, keras.Variable]]:

@@ -20,6 +20,7 @@ CONVOLUTIONS = (
     keras.layers.SeparableConv2D,
 )
 _PACKAGE = "lth_tf"
+_MASK = "_lth_tf_mask"  # on a weight: layers that share it share its mask
 _pruned_are_zero = contextvars.ContextVar("pruned_are_zero", default=False)
 # Of rank >= 2 in some layers (attention biases, normalization over several axes,
 # PReLU), but not weights between units.
@@ -40,15 +41,18 @@ class MaskHolder(keras.layers.Layer):
         self.built = True
 
     def add(self, attribute: str, weight: keras.Variable) -> None:
-        """Adds a mask of ones for a weight."""
+        """Adds a mask of ones for a weight, or the mask it has in another layer."""
         self._tracker.unlock()
-        self.of[attribute] = self.add_weight(
-            name=f"{weight.name}_mask",
-            shape=weight.shape,
-            dtype="uint8",
-            initializer="ones",
-            trainable=False,
-        )
+        if not hasattr(weight, _MASK):
+            mask = self.add_weight(
+                name=f"{weight.name}_mask",
+                shape=weight.shape,
+                dtype="uint8",
+                initializer="ones",
+                trainable=False,
+            )
+            setattr(weight, _MASK, mask)
+        self.of[attribute] = getattr(weight, _MASK)
         self._tracker.lock()
 
 
@@ -67,17 +71,39 @@ class Masked:
         config = dict(config)
         indices = config.pop("masked_weights")
         layer = cls._original_class.from_config(config)
-        build = layer.build
-
-        @functools.wraps(build)
-        def build_and_mask(*args, **kwargs):
-            build(*args, **kwargs)
-            weights = _unmasked_weights(layer)
-            wanted = {id(weights[i]) for i in indices}
-            mask_where(layers_of(layer), lambda _, variable: id(variable) in wanted)
-
-        layer.build = build_and_mask
+        _mask_once_there(layer, indices)
         return layer
+
+
+def _mask_once_there(layer: keras.layers.Layer, indices: list[int]) -> None:
+    """Masks weights of a layer, given by their places among all, as soon as they exist.
+
+    That is after `build`, after the first `call` where a layer made of layers leaves
+    building to them, or at the latest before its saved variables are read.
+    """
+    hooks = ("build", "call", "load_own_variables")
+
+    def mask_if_there():
+        weights = _unmasked_weights(layer)
+        if hooks[0] in vars(layer) and indices and max(indices) < len(weights):
+            for name in hooks:
+                delattr(layer, name)
+            wanted = {id(weights[i]) for i in indices}
+            mask_where(layers_of(layer), lambda _, variable: id(variable) in wanted, frozen=True)
+
+    def hooked(original, before):
+        @functools.wraps(original)
+        def call(*args, **kwargs):
+            if before:
+                mask_if_there()
+            result = original(*args, **kwargs)
+            mask_if_there()
+            return result
+
+        return call
+
+    for name in hooks:
+        setattr(layer, name, hooked(getattr(layer, name), before=name == hooks[-1]))
 
 
 def masked_class(original: type, attributes: tuple[str, ...] = ()) -> type:
@@ -147,11 +173,18 @@ def _mask_gradient(weight, mask):
 def mask_where(
     layers: Iterable[keras.layers.Layer],
     wanted: Callable[[keras.layers.Layer, keras.Variable], bool],
+    frozen: bool = False,
 ) -> None:
-    """Adds a mask of ones to each weight of the layers that is `wanted` and has none."""
+    """Adds a mask of ones to each weight of the layers that is `wanted` and has none.
+
+    Args:
+        layers: composed layers and those below them.
+        wanted: is given a layer and one of its weights.
+        frozen: mask weights that are not trainable too.
+    """
     layers = list(layers)
     for layer in layers:
-        for attribute, variable in _maskable(layer):
+        for attribute, variable in _maskable(layer, frozen):
             if wanted(layer, variable):
                 _add_mask(layer, attribute, variable)
     # A layer made of layers (attention, recurrent, wrappers, subclassed models) takes
@@ -172,13 +205,13 @@ def _saves_its_layers(layer: keras.layers.Layer) -> bool:
         return False
 
 
-def _maskable(layer: keras.layers.Layer) -> list[tuple[str, keras.Variable]]:
+def _maskable(layer: keras.layers.Layer, frozen: bool) -> list[tuple[str, keras.Variable]]:
     masked = vars(layer)["_masks"].of if "_masks" in vars(layer) else {}
     return [
         (attribute, value)
         for attribute, value in vars(layer).items()
         if isinstance(value, keras.Variable)
-        and value.trainable
+        and (value.trainable or frozen)
         and len(value.shape) >= 2
         and not value.name.endswith(_NEVER_MASKED)
         and attribute not in masked
@@ -198,6 +231,8 @@ def _add_mask(layer: keras.layers.Layer, attribute: str, variable: keras.Variabl
 def drop_masks(layer: keras.layers.Layer) -> None:
     """Gives a layer back its original class, without masks."""
     if "_masks" in vars(layer):
+        for weight, _ in own_slots(layer):
+            vars(weight).pop(_MASK, None)
         layer._tracker.unlock()
         layer._layers.remove(layer._masks)
         del layer._masks

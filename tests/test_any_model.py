@@ -67,6 +67,75 @@ class Wide(L.Layer):
 
 
 @keras.saving.register_keras_serializable(package="tests")
+class Lazy(L.Layer):
+    """A custom layer that leaves building to its layers, as most do."""
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.first = L.Dense(units, name="first")
+        self.second = L.Dense(units, name="second")
+
+    def call(self, inputs):
+        return self.second(keras.ops.relu(self.first(inputs)))
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class LazyModel(keras.Model):
+    """A subclassed model without `build`."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.lazy = Lazy(4, name="lazy")
+        self.out = L.Dense(2, name="out")
+
+    def call(self, inputs):
+        return self.out(keras.ops.mean(self.lazy(keras.ops.one_hot(inputs, 9)), axis=1))
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Tied(keras.Model):
+    """A model whose output layer is its embedding."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.embed = L.Embedding(9, 4, name="embed")
+        self.output_layer = TiedOutput(self.embed, name="tied")
+
+    def build(self, shape):
+        self.embed.build(shape)
+        self.output_layer.build((*shape, 4))
+
+    def call(self, inputs):
+        return self.output_layer(keras.ops.mean(self.embed(inputs), axis=1))
+
+
+class TiedOutput(L.Layer):
+    def __init__(self, embed, **kwargs):
+        super().__init__(**kwargs)
+        self.embed = embed
+
+    def build(self, shape):
+        self.table = self.embed.embeddings
+
+    def call(self, inputs):
+        return inputs @ keras.ops.transpose(self.table)
+
+
+def lazy_model():
+    model = LazyModel(name="lazy_model")
+    model(np.zeros((1, 6), np.int32))
+    return model
+
+
+def tied():
+    model = Tied(name="tied_model")
+    model.build((None, 6))
+    model(np.zeros((1, 6), np.int32))
+    return model
+
+
+@keras.saving.register_keras_serializable(package="tests")
 class Classifier(keras.Model):
     """A subclassed model with a nested model and a list of layers."""
 
@@ -130,6 +199,15 @@ MODELS = {
         subclassed,
         ["embed/embeddings", "block0/wide/kernel", "block1/wide/kernel", "head/out/kernel"],
     ),
+    "layer without build": (
+        lambda: sequence(Lazy(4, name="l")),
+        ["l/first/kernel", "l/second/kernel"],
+    ),
+    "model without build": (
+        lazy_model,
+        ["lazy/first/kernel", "lazy/second/kernel", "out/kernel"],
+    ),
+    "tied weights": (tied, ["embed/embeddings"]),
     "transformer": (transformer, 6),
 }
 
@@ -149,6 +227,8 @@ def half(model):
     }
 
 
+# Keras says this of layers without `build` that it loads, masked or not.
+@pytest.mark.filterwarnings("ignore:`build..` was called on layer")
 @pytest.mark.parametrize("name", MODELS)
 def test_masks_train_save_and_strip(name, tmp_path):
     build, expected = MODELS[name]
@@ -225,6 +305,24 @@ def test_layer_frozen_after_masking_keeps_its_mask():
     assert list(m.get_masks(model)) == ["one/kernel", "two/kernel"]
     masks = {id(v) for layer in m.layers_of(model) for _, v in m.own_slots(layer)}
     assert not masks & {id(v) for v in model.trainable_variables}
+
+
+def test_frozen_masked_layer_is_saved_and_cloned_with_its_mask(tmp_path):
+    model = half_masked()
+    model.get_layer("one").trainable = False
+    model.save(tmp_path / "model.keras")
+    loaded = m.load_model(str(tmp_path / "model.keras"))
+    for path, mask in m.get_masks(model).items():
+        np.testing.assert_array_equal(m.get_masks(loaded)[path], mask)
+    assert list(m.get_masks(keras.models.clone_model(model))) == ["one/kernel", "two/kernel"]
+
+
+def test_clone_of_a_layer_without_build():
+    model = m.mask_model(sequence(Lazy(4, name="l"), L.Dense(2, name="out")))
+    clone = keras.models.clone_model(model)
+    assert list(m.get_masks(clone)) == ["l/first/kernel", "l/second/kernel", "out/kernel"]
+    m.set_masks(clone, {path: np.zeros_like(v) for path, v in m.get_masks(clone).items()})
+    assert not np.array(clone(np.ones((2, 6, 4), np.float32))).any()
 
 
 def test_clone_has_masks_of_its_own():

@@ -5,6 +5,7 @@ one layer, in a file of its own; what scores lowest is pruned first. How many
 weights go, and out of which layers, is decided in `select`.
 """
 
+import numbers
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -95,7 +96,7 @@ def layer_rates(
     else:
         found = dict.fromkeys(groups, rates)
     for path, rate in found.items():
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+        if isinstance(rate, bool) or not isinstance(rate, numbers.Real) or not 0 <= rate < 1:
             raise UsageError(f"Expected prune rates in [0, 1). Received: {rate!r} for {path!r}.")
     return {path: float(rate) for path, rate in found.items()}
 
