@@ -98,7 +98,7 @@ def _notes(runs: list) -> list[str]:
     for run in runs:
         about = run.directory.about()
         versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-        judged = about.get("judged_on", "test data")
+        judged = getattr(run.config, "judged_on", "test data")
         notes.append(
             f"{run.experiment}: {run.series('')}, seed {run.config.seed} "
             f"({about['device']}; {versions}). "

@@ -19,6 +19,7 @@ import numpy as np
 
 from lth_tf import flags, program, quiet
 from lth_tf.config import run_name
+from lth_tf.errors import UsageError
 from lth_tf.options import Options, option
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ class TextOptions(Options):
     rewind_epoch: int = option(0, "Epoch whose weights every level starts from.", minimum=0)
     units: int = option(96, "Units of the LSTM.", minimum=1)
     window: int = option(32, "Characters of an example.", minimum=2)
-    topics: int = option(0, "Use only so many topics of the text; 0 is all.", minimum=0)
+    topics: int = option(
+        0, "Use only so many topics of the text, at least 10; 0 is all.", minimum=0
+    )
     seed: int = option(0, "Seed of initialization and order.", minimum=0)
     runs_dir: str = option("runs", "Folder that all run directories lie in.", extent=True)
 
@@ -121,6 +124,8 @@ def examples(window: int, topics: int = 0) -> list[tuple[np.ndarray, np.ndarray]
         For each split the characters and those that follow, int32 [n, window].
         One topic in ten is for validation, one for test.
     """
+    if 0 < topics < 10:
+        raise UsageError(f"Expected topics to be 0 or at least 10. Received: topics={topics}.")
     texts = [text for _, text in sorted(pydoc_data.topics.topics.items())][: topics or None]
     splits = ([], [], [])
     for i, text in enumerate(texts):

@@ -112,6 +112,11 @@ def _model_of_run(run_dir: RunDir) -> keras.Model:
     """Returns the masked network of a run, its weights still to be set."""
     config, about = run_dir.config(), run_dir.about()
     if config.kind == "fit":
+        if not run_dir.has_model():
+            raise UsageError(
+                f"Expected {run_dir.model_path}. Received: a run of a model that Keras could not "
+                "save. Put its masks and weights into the model, and export it from Python."
+            )
         return _load(run_dir.model_path)
     try:
         image_shape, classes = tuple(about["data"]["image_shape"]), about["data"]["classes"]
@@ -192,13 +197,19 @@ def _from_file(options: ExportOptions) -> Source:
 
 def _load(path: pathlib.Path) -> keras.Model:
     try:
-        return load_model(path, compile=False)
+        model = load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         reason = str(error).strip().split("\n")[0][:200]
         raise UsageError(
             f"Expected a .keras file that Keras can load. Received: {path} ({reason}). "
             "It is damaged, or has layers of your own: export those from Python."
         ) from error
+    if len(model.inputs or ()) != 1 or len(model.outputs) != 1:
+        raise UsageError(
+            f"Expected a model of one input and one output. Received: {path}. Export others from "
+            "Python: strip, then Keras's own export."
+        )
+    return model
 
 
 def _read_examples(path: pathlib.Path, model: keras.Model) -> Examples:

@@ -15,15 +15,16 @@ import numpy as np
 
 from lth_tf import pruning, tickets
 from lth_tf.config import FitConfig
-from lth_tf.fit_level import Level
+from lth_tf.errors import UsageError
+from lth_tf.fit_level import ORIGIN, Level, plain_state, set_plain_state
+from lth_tf.fit_start import FreshState
 from lth_tf.layers import (
     get_masks,
     get_weights,
     mask_model,
-    random_states,
-    to_numpy,
     weight_groups,
 )
+from lth_tf.masks import check_same_weights
 from lth_tf.records import RunDir, Stage
 
 
@@ -36,8 +37,11 @@ class TicketCallback(keras.callbacks.Callback):
     level. In the end the model is the last level's network; the run directory holds
     them all, for `python -m experiments.report` and `python -m export`.
 
-    A `fit` that was killed goes on where it was, at most `checkpoint_seconds` back,
-    when the same program is started again.
+    A `fit` that was killed goes on where it was, at most `checkpoint_seconds` (and one
+    epoch) back, when the same program is started again; to the same bits if the data
+    come in the same order. Not together with `BackupAndRestore` or `initial_epoch`,
+    which would count the epochs twice. Layers need names of their own: files are keyed
+    by them. The model has to be built, and newly compiled.
 
     Args:
         run_dir: folder for the results, e.g. "runs/mine/seed_0".
@@ -54,14 +58,16 @@ class TicketCallback(keras.callbacks.Callback):
         start: "rewind", or "continue" to train on from the trained weights.
         skip: what is left unmasked, see `mask_model`.
         rewind_epoch: every level starts from the weights after this many epochs, which
-            are trained first; 0 is before training.
+            are trained first; 0 is before training. Optimizer and learning-rate schedule
+            start afresh in any case.
         test_data: what tickets are judged on, as `model.evaluate` takes it: a tuple of
             inputs and labels, or a data set. None: the validation data.
         metric: name of the metric that tickets are judged by, larger is better.
             Default: the accuracy among the compiled metrics.
         level_callbacks: callbacks that live one level long, their epochs counted from
             0: an `EarlyStopping` among them ends the level it is in. In the list
-            given to `fit` it ends the whole training.
+            given to `fit` it ends the whole training, and must not restore weights:
+            they may be another level's.
         seed: seed of random criteria.
         checkpoint_seconds: time between checkpoints inside a level.
         verbose: 1 prints a line a level.
@@ -124,8 +130,8 @@ class TicketCallback(keras.callbacks.Callback):
         self._level_callbacks = list(level_callbacks)
         self._checkpoint_seconds = checkpoint_seconds
         self._verbose = verbose
-        self._optimizer: keras.optimizers.Optimizer | None = None
-        self._fresh: list[np.ndarray] = []
+        self._pristine = [plain_state(callback) for callback in self._level_callbacks]
+        self._fresh: FreshState | None = None
         self._level: Level | None = None
         self._forward_batches()
 
@@ -156,69 +162,84 @@ class TicketCallback(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Opens the run directory and goes to where it left off."""
         with self._closed_by_errors():
-            self._begin()
-
-    def _begin(self) -> None:
-        masks = get_masks(self.model)
-        self._rates = pruning.layer_rates(weight_groups(self.model), self._prune_rates)
-        shown = ", ".join(f"{path}={rate:g}" for path, rate in self._rates.items())
-        config = dataclasses.replace(self._config, network=self.model.name, prune_rates=shown)
-        pruning.plan({path: mask.size for path, mask in masks.items()}, self._rates, config)
-        self._open(config)
-        if self._optimizer is not self.model.optimizer:
-            self._optimizer = self.model.optimizer
-            self._fresh = _fresh_optimizer(self.model)
-            self._fresh += [to_numpy(state) for state in random_states(self.model)]
-        if not self.run_dir.has_origin() and not config.rewind_epoch:
-            self.run_dir.save_origin(get_weights(self.model))
-        self._start_next()
-        if self._verbose and self.params.get("epochs", 0) < self.epochs:
-            print(
-                f"fit is asked for {self.params['epochs']} epochs, all levels take {self.epochs}: "
-                "epochs=callback.epochs. Calling fit again goes on."
-            )
+            self._open(self._checked_config())
+            self._fresh = FreshState(self.model, self.run_dir)
+            if self.run_dir.has_origin():
+                self._check_model()
+            elif not self._config.rewind_epoch:
+                self.run_dir.save_origin(get_weights(self.model))
+            self._go_on()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Tells the level's callbacks."""
-        if self._level is not None:
-            self._level.epoch_begins(logs)
+        """Prunes and rewinds if a level has ended.
+
+        Not where it ended: callbacks after this one would see its numbers beside the
+        weights of the next.
+        """
+        with self._closed_by_errors():
+            if self._level is not None and self._level.done:
+                self._go_on()
+            if self._level is not None:
+                self._level.epoch_begins(logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Records the epoch; at the end of a level prunes, rewinds and starts the next."""
+        """Records the epoch, and at the end of a level the level."""
         with self._closed_by_errors():
-            self._end_epoch(logs or {})
-
-    def _end_epoch(self, logs: dict[str, float]) -> None:
-        if self._level is None:
-            self._before_level_0()
-            return
-        self._level.epoch_ends(logs)
-        if self._level.done:
+            if self._level is None:
+                return  # fit trains an epoch even if there is nothing to do
+            self._level.epoch_ends(logs or {})
+            if not self._level.done:
+                self._level.save_progress(every=self._checkpoint_seconds)
+                return
             summary = self._level.finish()
-            if self._verbose:
+            if summary and self._verbose:
                 print(_line(summary))
-            self._start_next()
-        else:
-            self._level.save_progress(every=self._checkpoint_seconds)
+            self.model.stop_training |= self._all_done()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Keeps what was trained of an unfinished level, and closes the run directory."""
-        if self._all_done():
-            self._go_to_last_level()  # fit makes an update before it heeds stop_training
-        elif self._level is not None:
-            self._level.save_progress()
+        with self._closed_by_errors():
+            if self._all_done():
+                self._go_to_last_level()
+            elif not self._level.done:
+                self._level.save_progress()
+            if self._verbose and not self._all_done():
+                print(
+                    f"\n{len(self._finished())} of {self._config.levels + 1} levels are done. The "
+                    f"others take {self.epochs} epochs: fit goes on with epochs=callback.epochs."
+                )
         self._close()
+
+    def _checked_config(self) -> FitConfig:
+        """Returns the config of the run, once the model is known."""
+        masks = get_masks(self.model)
+        self._rates = pruning.layer_rates(weight_groups(self.model), self._prune_rates)
+        config = dataclasses.replace(
+            self._config,
+            network=self.model.name,
+            prune_rates=", ".join(f"{path}={rate:g}" for path, rate in self._rates.items()),
+            judged_on="validation data" if self._test_data is None else "test data",
+        )
+        pruning.plan({path: mask.size for path, mask in masks.items()}, self._rates, config)
+        return config
+
+    def _check_model(self) -> None:
+        try:
+            check_same_weights(self.run_dir.origin(), get_weights(self.model))
+        except ValueError as error:
+            raise UsageError(
+                f"Expected the model that {self.run_dir.path} was begun with. Received another: "
+                f"{error}"
+            ) from error
 
     def _open(self, config: FitConfig) -> None:
         self._close()
-        judged_on = "validation data" if self._test_data is None else "test data"
         about = {
             "argv": sys.argv,
             "versions": {
                 name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")
             },
             "device": keras.distribution.list_devices()[0],
-            "judged_on": judged_on,
         }
         stack = contextlib.ExitStack()
         stack.enter_context(self.run_dir.writing(config, about))
@@ -233,10 +254,11 @@ class TicketCallback(keras.callbacks.Callback):
             try:
                 self.model.save(file)
             except (NotImplementedError, TypeError, ValueError) as error:
-                print(
-                    f"Keras cannot save this model ({str(error).splitlines()[0]}): tickets are "
-                    "recorded, but `python -m export --run` will not know what to put them into."
-                )
+                if self._verbose:
+                    print(
+                        f"Keras cannot save this model ({' '.join(str(error).split())[:80]} ...): "
+                        "tickets are recorded, but export will not know what to put them into."
+                    )
                 return
             self.run_dir.save_model(file.read_bytes())
 
@@ -260,83 +282,65 @@ class TicketCallback(keras.callbacks.Callback):
     def _all_done(self) -> bool:
         return len(self._finished()) == self._config.levels + 1
 
-    def _before_level_0(self) -> None:
-        """Trains up to the epoch that every level starts from."""
-        self._epochs_before += 1
-        if self._epochs_before == self._config.rewind_epoch:
-            self.run_dir.save_origin(get_weights(self.model))
-            self._start_next()
-
-    def _start_next(self) -> None:
-        """Rewinds the model to the first level that is not done, or ends the training."""
-        self._level, self._epochs_before = None, 0
-        if not self.run_dir.has_origin():
-            self._start_afresh()
-            return
+    def _go_on(self) -> None:
+        """Puts the model where the first level that is not done starts, or ends the training."""
+        self._level = None
+        masks = {path: np.ones_like(mask) for path, mask in get_masks(self.model).items()}
         if self._all_done():
             self._go_to_last_level()
             self.model.stop_training = True
             return
-        done = self._finished()
-        level = next(n for n in range(self._config.levels + 1) if Stage(n) not in done)
-        masks, start = get_masks(self.model), self.run_dir.origin()
-        if level:
-            masks, start = tickets.next_ticket(self.run_dir, level, self._rates, self._config)
+        if not self.run_dir.has_origin():
+            stage, start = ORIGIN, get_weights(self.model)
         else:
-            masks = {path: np.ones_like(mask) for path, mask in masks.items()}
+            done = self._finished()
+            levels = map(Stage, range(self._config.levels + 1))
+            stage = next(stage for stage in levels if stage not in done)
+            start = self.run_dir.origin()
+            if stage.level:
+                masks, start = tickets.next_ticket(
+                    self.run_dir, stage.level, self._rates, self._config
+                )
         tickets.rewind(self.model, masks, start)
         self._start_afresh()
+        callbacks = [] if stage == ORIGIN else self._level_callbacks
         self._level = Level(
-            Stage(level),
-            masks,
-            self.model,
-            self._config,
-            self.run_dir,
-            self._level_callbacks,
-            self._test_data,
+            stage, masks, self.model, self._config, self.run_dir, callbacks, self._test_data
         )
+        if stage == ORIGIN:
+            # Nothing else knows the weights it starts from.
+            self._level.save_progress()
 
     def _go_to_last_level(self) -> None:
         last = Stage(self._config.levels)
         tickets.rewind(self.model, self.run_dir.mask(last), self.run_dir.trained(last))
 
     def _start_afresh(self) -> None:
-        """Resets the optimizer, and the random generators so that levels draw alike."""
-        variables = [*self._optimizer.variables, *random_states(self.model)]
-        for variable, value in zip(variables, self._fresh, strict=True):
-            variable.assign(value)
+        """Resets optimizer, random generators and level callbacks: all levels begin alike."""
+        self._fresh.restore()
+        for callback, state in zip(self._level_callbacks, self._pristine, strict=True):
+            set_plain_state(callback, state)
 
     def _forward_batches(self) -> None:
         """Makes batch hooks only where they are needed: having any slows `fit` down."""
-        for name in ("on_train_batch_begin", "on_train_batch_end"):
-            hooks = [
-                getattr(callback, name)
+        for hook, plain in (
+            ("on_train_batch_begin", "on_batch_begin"),
+            ("on_train_batch_end", "on_batch_end"),
+        ):
+            if not all(
+                getattr(getattr(callback, name), "_is_default", False)
                 for callback in self._level_callbacks
-                if getattr(type(callback), name) is not getattr(keras.callbacks.Callback, name)
-            ]
-            if hooks:
-                setattr(self, name, _all_of(hooks))
+                for name in (hook, plain)
+            ):
+                setattr(self, hook, getattr(self, f"_{hook}"))
 
+    def _on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if self._level is not None:
+            self._level.batch("on_train_batch_begin", batch, logs)
 
-def _all_of(hooks: list[Callable[..., None]]) -> Callable[..., None]:
-    def call(batch: int, logs: dict[str, float] | None = None) -> None:
-        for hook in hooks:
-            hook(batch, logs)
-
-    return call
-
-
-def _fresh_optimizer(model: keras.Model) -> list[np.ndarray]:
-    """Returns the optimizer's variables as they are before the first update."""
-    optimizer = model.optimizer
-    with model.distribute_strategy.scope():
-        if optimizer.built and int(to_numpy(optimizer.iterations)):
-            optimizer = keras.saving.deserialize_keras_object(
-                keras.saving.serialize_keras_object(optimizer)
-            )
-        if not optimizer.built:
-            optimizer.build(model.trainable_variables)
-    return [to_numpy(variable) for variable in optimizer.variables]
+    def _on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if self._level is not None:
+            self._level.batch("on_train_batch_end", batch, logs)
 
 
 def _line(summary: dict[str, Any]) -> str:

@@ -258,7 +258,8 @@ class FitConfig(ProcedureConfig):
 
     kind: ClassVar[str] = "fit"
 
-    network: str = option("", "Name of the model.")
+    # Keras counts up the names of models that are built anew.
+    network: str = option("", "Name of the model.", extent=True)
     dataset: str = option("data of its own", "What it is trained on.")
     epochs_per_level: int = option(1, "Epochs of a level.", minimum=1)
     rewind_epoch: int = option(
@@ -266,6 +267,7 @@ class FitConfig(ProcedureConfig):
     )
     prune_rates: str = option("", "Fraction of the remaining weights pruned a level, by weight.")
     metric: str = option("", "Metric that tickets are judged by.")
+    judged_on: str = option("validation data", "Data that tickets are judged on.")
 
 
 def from_record(kind: str, values: dict[str, Any]) -> ExperimentConfig | FitConfig:

@@ -3,7 +3,8 @@
     config.json      fields of the experiment and what it ran on
     metrics.jsonl    one line an evaluation
     origin.npz       the weights every level starts from
-    model.keras      the model, where it is the user's own
+    model.keras      the model, where it is the user's own (model.fit)
+    start.npz        what its optimizer and random generators start a level with
     level_00/        mask.npz, weights.npz, history.npz, summary.json
     level_00/reinit_0/ ...   the same files for a control
     progress/        checkpoint inside the running level
@@ -41,6 +42,12 @@ from lth_tf.masks import Masks, density, pack, remaining, total, unpack
 
 FORMAT = 1
 
+_WAY_OUT = {
+    "fit": "Use another run_dir, or delete the folder to start again.",
+    **dict.fromkeys(
+        ("experiment", "gradual"), "Use another --runs_dir, or --overwrite to start again."
+    ),
+}
 _LEVEL_FILES = ("mask.npz", "weights.npz", "history.npz")
 
 
@@ -263,6 +270,14 @@ class RunDir:
         """Path of the model's .keras file."""
         return self.path / "model.keras"
 
+    def save_start(self, values: dict[str, np.ndarray]) -> None:
+        """Writes what optimizer and random generators start a level of a `fit` with."""
+        write_arrays(self._start_path, values)
+
+    def start(self) -> dict[str, np.ndarray] | None:
+        """Returns what `save_start` wrote, or None."""
+        return read_arrays(self._start_path) if self._start_path.exists() else None
+
     def save_progress(self, stage: Stage, state: dict[str, np.ndarray]) -> None:
         """Writes a checkpoint inside the running stage, in place of the last one."""
         with errors_of(self._progress_path):
@@ -318,6 +333,10 @@ class RunDir:
         return self.path / "origin.npz"
 
     @property
+    def _start_path(self) -> pathlib.Path:
+        return self.path / "start.npz"
+
+    @property
     def _metrics_path(self) -> pathlib.Path:
         return self.path / "metrics.jsonl"
 
@@ -357,7 +376,7 @@ class RunDir:
         if different:
             raise UsageError(
                 f"Expected the config of {self._config_path}. Received another one: the file has "
-                f"{'; '.join(different)}. Use another --runs_dir, or --overwrite to start again."
+                f"{'; '.join(different)}. {_WAY_OUT[config.kind]}"
             )
 
     def _lock(self, lock: Any) -> None:

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # A module imports from its own layer and the ones below.
 LAYERS = [
     {"lottery", "callbacks", "tuning"},
-    {"tickets", "fit_level", "mask_table"},
+    {"tickets", "fit_level", "fit_start", "mask_table"},
     {"training", "pruning", "networks", "datasets"},
     {"layers", "schedules", "records", "twin"},
     {"masked_layers", "masks"},

@@ -210,7 +210,7 @@ def test_without_test_data_the_validation_data_judge(data, tmp_path):
     best = int(np.argmin(history["val_loss"]))
     assert summary["early_stop_test_accuracy"] == history["val_accuracy"][best]
     assert summary["final_test_accuracy"] == history["val_accuracy"][-1]
-    assert callback.run_dir.about()["judged_on"] == "validation data"
+    assert callback.run_dir.config().judged_on == "validation data"
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_other_arguments_are_refused_and_nothing_is_touched(data, tmp_path):
 
 
 def test_loss_that_is_not_finite(data, tmp_path):
-    with pytest.raises(RunError, match="is not finite at epoch 1 of level 0"):
+    with pytest.raises(RunError, match="is not finite at epoch 1 of level_00"):
         fit(new_model(keras.optimizers.SGD(1e30)), data, tickets_in(tmp_path / "run"))
 
 

@@ -71,7 +71,7 @@ def test_run_of_model_fit(tmp_path):
     source = from_run(tickets.run_dir, level=1, examples=str(tmp_path / "examples.npz"))
     np.testing.assert_array_equal(source.test.labels, labels)
     tickets.run_dir.model_path.unlink()
-    with pytest.raises(UsageError, match="Expected a .keras file that Keras can load"):
+    with pytest.raises(UsageError, match="Received: a run of a model that Keras could not save"):
         from_run(tickets.run_dir, level=1)
 
 
