@@ -1,7 +1,7 @@
 """Tickets of a text model, through `model.fit`: an LSTM that predicts the next character.
 
     python -m experiments.text
-    python -m experiments.text --levels=10 --prune_rate=0.3
+    python -m experiments.text --levels=10 --prune_rate=0.2
 
 An example of `lth_tf.TicketCallback` on a model and a loop that know nothing of this
 library. The text is the language reference that every Python carries for its `help()`:
@@ -35,9 +35,9 @@ class TextOptions(Options):
     levels: int = option(6, "Train-prune rounds after the dense network.", minimum=0, extent=True)
     epochs_per_level: int = option(6, "Epochs of a level.", minimum=1)
     prune_rate: float = option(
-        0.4, "Fraction of the remaining weights pruned a level.", minimum=0.0, below=1.0
+        0.3, "Fraction of the remaining weights pruned a level.", minimum=0.0, below=1.0
     )
-    rewind_epoch: int = option(0, "Epoch whose weights every level starts from.", minimum=0)
+    rewind_epoch: int = option(3, "Epoch whose weights every level starts from.", minimum=0)
     units: int = option(96, "Units of the LSTM.", minimum=1)
     window: int = option(32, "Characters of an example.", minimum=2)
     topics: int = option(
