@@ -32,6 +32,7 @@ class Artifact:
         size: its sizes.
         verification: how close it is to the model.
         latency: its latency, if it was measured.
+        payload_bytes: what the kernels take in a SavedModel before deflate, else None.
     """
 
     path: pathlib.Path
@@ -40,6 +41,7 @@ class Artifact:
     size: SizeReport
     verification: Verification
     latency: Latency | None
+    payload_bytes: int | None = None
 
 
 def run(options: ExportOptions) -> list[Artifact]:
@@ -54,7 +56,9 @@ def run(options: ExportOptions) -> list[Artifact]:
         print(f"Without units that cannot matter kernels have room for {after:,}.")
     folder = pathlib.Path(options.output_dir or source.folder)
     print(f"Writing and verifying {', '.join(options.formats)} ...", flush=True)
-    artifacts = [_export(kind, model, small, source, options, folder) for kind in options.formats]
+    artifacts = [
+        export_one(kind, model, small, source, options, folder) for kind in options.formats
+    ]
     print(_report(artifacts, model, source))
     return artifacts
 
@@ -89,7 +93,7 @@ def _finetuned(source: Source, options: ExportOptions) -> keras.Model:
     return cluster_weights(*train, clusters=options.cluster, **arguments)
 
 
-def _export(
+def export_one(
     kind: str,
     model: keras.Model,
     small: keras.Model,
@@ -110,7 +114,8 @@ def _export(
             seconds = 0 if kind == "keras" else options.latency_seconds
             example = source.test.inputs[:1]
             measured = latency(partial, dense, example, seconds) if seconds else None
-    return Artifact(path, kind, values, size, verification, measured)
+    payload = saved_model.payload_bytes(small, values) if kind == "saved_model" else None
+    return Artifact(path, kind, values, size, verification, measured, payload)
 
 
 def _write(

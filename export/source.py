@@ -55,8 +55,12 @@ class Source:
         return None if self.train is None else self.train.inputs[:_REPRESENTATIVE]
 
 
-def load(options: ExportOptions) -> Source:
+def load(options: ExportOptions, refuse_dense: bool = True) -> Source:
     """Returns what the flags ask for.
+
+    Args:
+        options: the flags.
+        refuse_dense: complain of a model without zeros.
 
     Raises:
         UsageError: if there is no such thing, it is damaged, or no ticket.
@@ -67,7 +71,7 @@ def load(options: ExportOptions) -> Source:
             "--help lists the flags."
         )
     source = _from_run(options) if options.run else _from_file(options)
-    if not any((kernel.numpy() == 0).any() for kernel in kernels(source.model)):
+    if refuse_dense and not any((kernel.numpy() == 0).any() for kernel in kernels(source.model)):
         raise UsageError(
             f"Expected a ticket or a pruned model. Received: {source.title}, which has no weight "
             "that is 0. Nothing can be gained by exporting it."

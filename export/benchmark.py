@@ -1,0 +1,257 @@
+"""Measures exports of tickets that it trains itself: sizes, latencies, predictions.
+
+    python -m export.benchmark
+    python -m export.benchmark --dataset=mnist --iterations=5000 --values=float32
+    python -m export.benchmark --networks=conv6,resnet18,vgg19 --remaining=20,5 --latency_seconds=0
+
+LeNet's tickets are trained level by level. The other networks are trained for a few iterations
+on digits and pruned to each size at once: sizes mean something there, accuracies do not.
+Writes a table, a CSV file and a picture of size and latency against % remaining. Run it on a
+machine that does nothing else.
+"""
+
+import csv
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from lth_tf import flags, program, quiet
+from lth_tf.config import ExperimentConfig, run_name
+from lth_tf.errors import UsageError
+from lth_tf.options import Options, option
+
+if TYPE_CHECKING:
+    from export.command import Artifact
+    from export.source import Source
+    from lth_tf.records import RunDir
+
+_TICKETS = "lenet"
+_HEAD = (
+    f"{'network':<10}{'remaining':>10}  {'file':<12}{'values':<9}{'bytes':>11}{'ratio':>8}"
+    f"{'x limit':>9}{'payload':>9}{'speed':>8}{'same':>10}"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchmarkOptions(Options):
+    """What to export and measure."""
+
+    networks: str = option("lenet", "Networks, with commas between.")
+    remaining: tuple[float, ...] = option(
+        (21.0, 5.6, 3.6, 1.85, 1.2), "Percentages of weights remaining, with commas between."
+    )
+    formats: str = option("tflite,saved_model", "tflite, saved_model or both.")
+    values: str = option("float32,float16,int8", "What weights are stored as, any of these.")
+    dataset: str = option("digits", "What LeNet is trained on: digits, mnist, ...")
+    iterations: int = option(2_000, "Training iterations of a level of LeNet.", minimum=1)
+    latency_seconds: float = option(
+        3.0, "Seconds to measure the latency of a file; 0 does not.", minimum=0.0
+    )
+    data_dir: str = option("", "TFDS folder. Default: TFDS_DATA_DIR or ~/tensorflow_datasets.")
+    runs_dir: str = option("runs", "Folder for trained tickets and results.")
+
+
+def main() -> None:
+    """Runs the program and exits."""
+    sys.exit(program.guarded(_run))
+
+
+def _run() -> None:
+    parsed = flags.parse(sys.argv, __doc__, BenchmarkOptions())
+    if parsed is None:
+        return
+    (options,) = parsed
+    if any(not 0 < remaining < 100 for remaining in options.remaining):
+        raise UsageError(
+            "Expected remaining to be percentages between 0 and 100. "
+            f"Received: remaining={','.join(map(str, options.remaining))}."
+        )
+    quiet.import_tensorflow()
+    from lth_tf.networks import NETWORKS
+
+    for network in options.networks.split(","):
+        NETWORKS.get(network)
+    print(_HEAD, flush=True)
+    rows = []
+    for source, network, remaining in _sources(options):
+        for artifact in _artifacts(source, options):
+            rows.append(_row(artifact, network, remaining))
+            print(_line(rows[-1]), flush=True)
+    for file in write(rows, pathlib.Path(options.runs_dir) / "export_benchmark"):
+        print(file)
+
+
+def _sources(options: BenchmarkOptions) -> "Iterator[tuple[Source, str, float]]":
+    """Yields what to export, with its network and the percentage of weights remaining."""
+    for network in options.networks.split(","):
+        yield from _tickets(options) if network == _TICKETS else _pruned(network, options)
+
+
+def _trained(config: ExperimentConfig, options: BenchmarkOptions) -> "RunDir":
+    """Returns a run directory with the levels of a config, trained here if they are not there."""
+    from lth_tf import datasets, lottery, networks
+    from lth_tf.records import RunDir
+
+    image_shape = networks.image_shape(config.network)
+    data = datasets.load(
+        config.dataset, image_shape=image_shape, seed=config.seed, data_dir=options.data_dir
+    )
+    name = run_name(config, ExperimentConfig())
+    run_dir = RunDir(pathlib.Path(options.runs_dir) / "export_benchmark" / name / "seed_0")
+    about = {
+        "versions": {},
+        "device": "",
+        "data": {"image_shape": list(image_shape), "classes": data.classes},
+    }
+    with run_dir.writing(config, about):
+        lottery.find_tickets(config, data, run_dir)
+    return run_dir
+
+
+def _tickets(options: BenchmarkOptions) -> "Iterator[tuple[Source, str, float]]":
+    """Yields LeNet's tickets whose sizes are nearest to the wanted ones."""
+    from export.options import ExportOptions
+    from export.source import load
+    from lth_tf.records import Stage
+
+    config = ExperimentConfig(
+        dataset=options.dataset, iterations=options.iterations, eval_interval=100, levels=20
+    )
+    run_dir = _trained(config, options)
+    densities = [run_dir.summary(Stage(level))["density"] for level in range(config.levels + 1)]
+    for wanted in options.remaining:
+        level = min(range(1, 21), key=lambda n: abs(densities[n] - wanted / 100))
+        source = load(ExportOptions(run=str(run_dir.path), level=level, data_dir=options.data_dir))
+        yield source, _TICKETS, 100 * densities[level]
+
+
+def _pruned(network: str, options: BenchmarkOptions) -> "Iterator[tuple[Source, str, float]]":
+    """Yields a briefly trained network, pruned to each size at once."""
+    from export.options import ExportOptions
+    from export.source import load
+    from lth_tf import masks, networks, pruning
+    from lth_tf.layers import set_masks, set_weights, strip_masks
+    from lth_tf.records import Stage
+
+    config = ExperimentConfig(
+        network=network, dataset="digits", iterations=50, batch_size=16, eval_interval=50, levels=0
+    )
+    run_dir = _trained(config, options)
+    trained, dense = run_dir.trained(Stage(0)), run_dir.mask(Stage(0))
+    deep = network in ("resnet18", "vgg19")  # their output layers are not pruned (paper)
+    for wanted in options.remaining:
+        rate = 1 - wanted / 100
+        rates = {"conv": rate, "fc": rate, "output": 0.0 if deep else rate / 2}
+        model = networks.build(network, networks.image_shape(network), 10, seed=0)
+        by_weight = pruning.layer_rates(networks.groups(model), rates)
+        kept = pruning.prune(
+            dense,
+            trained,
+            run_dir.origin(),
+            by_weight,
+            dataclasses.replace(config, scope="global" if deep else "layerwise"),
+            level=1,
+        )
+        set_masks(model, kept)
+        set_weights(model, trained)
+        # The run gives name and data; the dense network itself is refused as no ticket.
+        source = load(ExportOptions(run=str(run_dir.path), level=0), refuse_dense=False)
+        yield (
+            dataclasses.replace(source, model=strip_masks(model), name=f"{network}_{wanted:g}"),
+            network,
+            100 * masks.density(kept),
+        )
+
+
+def _artifacts(source: "Source", options: BenchmarkOptions) -> "Iterator[Artifact]":
+    from export.command import export_one
+    from export.compact import compact
+    from export.options import ExportOptions
+
+    small = compact(source.model)
+    folder = pathlib.Path(options.runs_dir) / "export_benchmark" / "files"
+    for kind in options.formats.split(","):
+        for values in options.values.split(","):
+            chosen = ExportOptions(
+                run="benchmark",
+                format=kind,
+                values=values,
+                latency_seconds=options.latency_seconds,
+            )
+            yield export_one(kind, source.model, small, source, chosen, folder)
+
+
+def _row(artifact: "Artifact", network: str, remaining: float) -> dict[str, Any]:
+    size, time = artifact.size, artifact.latency
+    payload = artifact.payload_bytes
+    return {
+        "network": network,
+        "remaining": round(remaining, 2),
+        "file": artifact.kind,
+        "values": artifact.values,
+        "bytes": size.bytes,
+        "dense_bytes": size.dense_bytes,
+        "ratio": round(size.ratio, 2),
+        "limit": round(size.limit),
+        "ratio_to_limit": round(size.ratio_to_limit, 3),
+        "payload_to_limit": round(payload / size.limit, 4) if payload else None,
+        "speed": round(time.speedup, 2) if time else None,
+        "same_predictions": round(100 * artifact.verification.agreement, 3),
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    def text(name: str, form: str) -> str:
+        return "-" if row[name] is None else format(row[name], form)
+
+    return (
+        f"{row['network']:<10}{row['remaining']:>9.2f}%  {row['file']:<12}{row['values']:<9}"
+        f"{row['bytes']:>11,}{row['ratio']:>7.1f}x{row['ratio_to_limit']:>9.2f}"
+        f"{text('payload_to_limit', '.3f'):>9}"
+        f"{text('speed', '.2f'):>8}{row['same_predictions']:>9.2f}%"
+    )
+
+
+def write(rows: list[dict[str, Any]], folder: pathlib.Path) -> list[pathlib.Path]:
+    """Writes the rows as a CSV file and as a picture, and returns the two."""
+    table, picture = folder / "export.csv", folder / "export.png"
+    with open(table, "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    _picture(rows).save(picture, ppi=144)
+    return [table, picture]
+
+
+def _picture(rows: list[dict[str, Any]]) -> Any:
+    import altair as alt
+
+    labelled = [{**r, "series": f"{r['network']} {r['file']} {r['values']}"} for r in rows]
+    base = alt.Chart(alt.Data(values=labelled)).encode(
+        x=alt.X(
+            "remaining:Q",
+            title="% of weights remaining",
+            scale=alt.Scale(type="log", reverse=True, nice=False),
+        ),
+        color=alt.Color("series:N", title=None, legend=alt.Legend(orient="bottom", columns=3)),
+    )
+    panels = [
+        base.mark_line(point=True).encode(
+            y=alt.Y(
+                "ratio:Q", title="Times smaller than the dense file", scale=alt.Scale(type="log")
+            )
+        )
+    ]
+    if any(row["speed"] for row in rows):
+        panels.append(
+            base.mark_line(point=True).encode(
+                y=alt.Y("speed:Q", title="Times faster than the dense file, one example")
+            )
+        )
+    return alt.hconcat(*(panel.properties(width=380, height=260) for panel in panels))
+
+
+if __name__ == "__main__":
+    main()
