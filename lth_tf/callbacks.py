@@ -133,6 +133,7 @@ class TicketCallback(keras.callbacks.Callback):
         self._pristine = [plain_state(callback) for callback in self._level_callbacks]
         self._fresh: FreshState | None = None
         self._level: Level | None = None
+        self._news = ""
         self._forward_batches()
 
     @property
@@ -177,6 +178,7 @@ class TicketCallback(keras.callbacks.Callback):
         weights of the next.
         """
         with self._closed_by_errors():
+            self._tell()
             if self._level is not None and self._level.done:
                 self._go_on()
             if self._level is not None:
@@ -192,23 +194,29 @@ class TicketCallback(keras.callbacks.Callback):
                 self._level.save_progress(every=self._checkpoint_seconds)
                 return
             summary = self._level.finish()
-            if summary and self._verbose:
-                print(_line(summary))
+            self._news = _line(summary) if summary else ""
             self.model.stop_training |= self._all_done()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Keeps what was trained of an unfinished level, and closes the run directory."""
         with self._closed_by_errors():
+            self._tell()
             if self._all_done():
                 self._go_to_last_level()
             elif not self._level.done:
                 self._level.save_progress()
             if self._verbose and not self._all_done():
                 print(
-                    f"\n{len(self._finished())} of {self._config.levels + 1} levels are done. The "
+                    f"{len(self._finished())} of {self._config.levels + 1} levels are done. The "
                     f"others take {self.epochs} epochs: fit goes on with epochs=callback.epochs."
                 )
         self._close()
+
+    def _tell(self) -> None:
+        """Prints what a level came to, once the progress bar of its last epoch is complete."""
+        if self._news and self._verbose:
+            print(self._news, flush=True)
+        self._news = ""
 
     def _checked_config(self) -> FitConfig:
         """Returns the config of the run, once the model is known."""
@@ -346,7 +354,7 @@ class TicketCallback(keras.callbacks.Callback):
 def _line(summary: dict[str, Any]) -> str:
     """Returns what is printed of a finished level."""
     return (
-        f"\nlevel {summary['level']}: {100 * summary['density']:.2f} % remaining, early stop at "
+        f"level {summary['level']}: {100 * summary['density']:.2f} % remaining, early stop at "
         f"iteration {summary['early_stop_iteration']:,} with "
         f"{100 * summary['early_stop_test_accuracy']:.2f} %, "
         f"{100 * summary['final_test_accuracy']:.2f} % at the last"
