@@ -21,7 +21,7 @@ import tracemalloc
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lth_tf import flags, program, quiet
+from lth_tf.cli import flags, program, tf_logging
 from lth_tf.config import ExperimentConfig
 from lth_tf.errors import UsageError
 from lth_tf.options import Options, option
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import keras
 
     from lth_tf.datasets import Data
-    from lth_tf.training import Trainer
+    from lth_tf.training.trainer import Trainer
 
 Rate = Callable[[], float]
 
@@ -75,7 +75,7 @@ def _run() -> None:
             raise UsageError(
                 f"Expected measure to be out of {', '.join(measures)}. Received: {name!r}."
             )
-    quiet.import_tensorflow()
+    tf_logging.import_tensorflow()
     from lth_tf.networks import NETWORKS
 
     for network in options.networks.split(","):
@@ -105,10 +105,10 @@ def _callback(options: BenchmarkOptions) -> None:
     """LeNet by `fit` with and without TicketCallback, three levels with all their files."""
     import keras
 
-    from lth_tf.callbacks import TicketCallback
     from lth_tf.datasets.preprocessing import normalize
-    from lth_tf.layers import to_numpy
-    from lth_tf.training import make_optimizer
+    from lth_tf.masking.model import to_numpy
+    from lth_tf.tickets.callback import TicketCallback
+    from lth_tf.training.trainer import make_optimizer
 
     config = _config("lenet")
     data = _data(config, validation=5_000)
@@ -208,7 +208,7 @@ def _worker(options: BenchmarkOptions) -> None:
 
 def _memory(options: BenchmarkOptions) -> None:
     """Resident memory over 20 levels of LeNet in one process."""
-    from lth_tf.layers import get_masks, get_weights, set_masks, set_weights
+    from lth_tf.masking.model import get_masks, get_weights, set_masks, set_weights
     from lth_tf.pruning import magnitude, select
 
     config = _config("lenet")
@@ -232,7 +232,7 @@ def _memory(options: BenchmarkOptions) -> None:
 def _prune(options: BenchmarkOptions) -> None:
     """VGG-19, 20 million weights ranked together."""
     from lth_tf import networks, pruning
-    from lth_tf.layers import get_masks, get_weights
+    from lth_tf.masking.model import get_masks, get_weights
 
     config = _config("vgg19")
     model = _model(config)
@@ -267,7 +267,7 @@ def _config(network: str) -> ExperimentConfig:
 
 def _model(config: ExperimentConfig, masked: bool = True) -> "keras.Model":
     from lth_tf import networks
-    from lth_tf.layers import strip_masks
+    from lth_tf.masking.model import strip_masks
 
     shape = networks.image_shape(config.network)
     model = networks.build(config.network, shape, 10, seed=0)
@@ -297,7 +297,7 @@ def _trainer(
     interval: int | None = None,
     iterations: int = 10**9,
 ) -> "Trainer":
-    from lth_tf.training import Trainer
+    from lth_tf.training.trainer import Trainer
 
     interval = interval or (1_000 if config.network == "lenet" else 10)
     config = dataclasses.replace(
@@ -326,7 +326,7 @@ def _fit_rate(
     import tensorflow as tf
 
     from lth_tf.datasets.preprocessing import normalize
-    from lth_tf.training import make_optimizer
+    from lth_tf.training.trainer import make_optimizer
 
     split = _data(config, _FEW).train
     batches = (

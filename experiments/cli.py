@@ -11,10 +11,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from lth_tf import flags, program, quiet
+from lth_tf.cli import flags, program, tf_logging
 from lth_tf.config import ExperimentConfig, RunOptions, run_name
 from lth_tf.errors import RunError
-from lth_tf.records import RunDir
+from lth_tf.runs.run_dir import RunDir
 
 if TYPE_CHECKING:
     from lth_tf.datasets import Data
@@ -73,10 +73,10 @@ def _run(
 
 
 def _run_trial(config: ExperimentConfig, run_dir: RunDir, options: RunOptions) -> None:
-    quiet.import_tensorflow()
+    tf_logging.import_tensorflow()
     from experiments import display
     from experiments.results import outcome
-    from lth_tf import lottery
+    from lth_tf.tickets import find as lottery
 
     data = load_data(config, options)
     if options.overwrite:
@@ -125,9 +125,9 @@ def _print_plan(
     trials: list[ExperimentConfig], paths: list[pathlib.Path], options: RunOptions
 ) -> None:
     """Prints what the trials would do and how much they would write."""
-    quiet.import_tensorflow()
-    from lth_tf import tickets
-    from lth_tf.layers import get_weights
+    tf_logging.import_tensorflow()
+    from lth_tf.masking.model import get_weights
+    from lth_tf.tickets import ticket as tickets
 
     config = trials[0]
     data = load_data(config, options)
@@ -148,8 +148,9 @@ def _print_plan(
 
 def _remaining(config: ExperimentConfig, data: "Data") -> list[int]:
     """Returns the number of weights remaining at each level."""
-    from lth_tf import networks, pruning, tickets
-    from lth_tf.layers import get_masks
+    from lth_tf import networks, pruning
+    from lth_tf.masking.model import get_masks
+    from lth_tf.tickets import ticket as tickets
 
     model = tickets.new_model(config, data, "init")
     sizes = {path: mask.size for path, mask in get_masks(model).items()}

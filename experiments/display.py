@@ -7,9 +7,9 @@ from typing import Any
 from tqdm import tqdm
 
 from lth_tf.config import ExperimentConfig
-from lth_tf.history import Evaluation
-from lth_tf.lottery import Watcher
-from lth_tf.records import Stage
+from lth_tf.runs.history import Evaluation
+from lth_tf.runs.run_dir import Stage
+from lth_tf.tickets.find import Watcher
 
 COLUMNS = "level  control    % remaining   early stop   accuracy there   final accuracy   seconds"
 _ESTIMATE_AFTER = 100  # iterations

@@ -27,9 +27,9 @@ import sys
 
 from experiments import cli
 from experiments.own_values import asked_network, own_values
-from lth_tf import flags, program, quiet
+from lth_tf.cli import flags, program, tf_logging
 from lth_tf.config import ExperimentConfig, GradualConfig, RunOptions, run_name
-from lth_tf.records import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir, Stage
 
 
 def main() -> None:
@@ -78,9 +78,9 @@ def _run() -> None:
 
 
 def _run_trial(config: GradualConfig, run_dir: RunDir, options: RunOptions) -> None:
-    quiet.import_tensorflow()
+    tf_logging.import_tensorflow()
     from experiments import display, gradual_levels
-    from lth_tf import tickets
+    from lth_tf.tickets import ticket as tickets
 
     data = cli.load_data(config, options)
     # Complains before anything is written or deleted.
@@ -112,10 +112,10 @@ def _schedule(config: GradualConfig) -> str:
 
 def _print_plan(trials: list[GradualConfig], path: pathlib.Path, options: RunOptions) -> None:
     """Prints what the trials would do."""
-    quiet.import_tensorflow()
+    tf_logging.import_tensorflow()
     from experiments import gradual_levels
-    from lth_tf import tickets
-    from lth_tf.layers import get_masks
+    from lth_tf.masking.model import get_masks
+    from lth_tf.tickets import ticket as tickets
 
     config = trials[0]
     model = tickets.new_model(config, cli.load_data(config, options), "init")

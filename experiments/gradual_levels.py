@@ -9,16 +9,18 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from lth_tf import lottery, networks, pruning, tickets
+from lth_tf import networks, pruning
+from lth_tf.cli.process import ProgramError, lines_of
 from lth_tf.config import GradualConfig
 from lth_tf.datasets import Data
 from lth_tf.errors import RunError, UsageError
 from lth_tf.files import read_arrays, write_arrays, write_json
-from lth_tf.history import Evaluation, History
-from lth_tf.layers import get_masks, set_weights, strip_masks
-from lth_tf.process import ProgramError, lines_of
-from lth_tf.records import RunDir, Stage
-from lth_tf.training import uses_jit
+from lth_tf.masking.model import get_masks, set_weights, strip_masks
+from lth_tf.runs.history import Evaluation, History
+from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.tickets import find as lottery
+from lth_tf.tickets import ticket as tickets
+from lth_tf.training.trainer import uses_jit
 
 _PROGRAM = pathlib.Path(__file__).with_name("gradual_twin.py")
 
@@ -103,7 +105,7 @@ def train_levels(
         config: what to run.
         data: what to train on.
         run_dir: where the results go.
-        jit: see `lth_tf.training.Trainer`.
+        jit: see `lth_tf.training.trainer.Trainer`.
         checkpoint_seconds: time between checkpoints of the dense network.
         watchers: are told what happens.
 

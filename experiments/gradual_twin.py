@@ -1,7 +1,7 @@
 """Prunes a network gradually with tensorflow-model-optimization. A program of its own.
 
 Started by `experiments.gradual_levels`, because that package must not be imported where
-Keras 3 is at work (see `lth_tf.twin`):
+Keras 3 is at work (see `lth_tf.to_tf_keras`):
 
     python gradual_twin.py FOLDER
 
@@ -25,10 +25,10 @@ from lth_tf.config import GradualConfig
 from lth_tf.datasets.preprocessing import augment, normalize
 from lth_tf.errors import RunError
 from lth_tf.files import read_arrays, read_json, write_arrays
-from lth_tf.schedules import schedule
 from lth_tf.seeding import BatchOrder, stream_seed
-from lth_tf.training import make_optimizer
-from lth_tf.twin import twin, twin_optimizer, twin_variables
+from lth_tf.to_tf_keras import twin, twin_optimizer, twin_variables
+from lth_tf.training.schedules import schedule
+from lth_tf.training.trainer import make_optimizer
 
 _EVALUATION_BATCH = 500
 
@@ -36,7 +36,7 @@ _EVALUATION_BATCH = 500
 class GradualTraining:
     """Trains a tf_keras model while tensorflow-model-optimization prunes it.
 
-    Batches, augmentation, learning rate and penalty are those of `lth_tf.training`.
+    Batches, augmentation, learning rate and penalty are those of `lth_tf.training.trainer`.
 
     Args:
         model: the network at its initial weights.

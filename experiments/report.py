@@ -12,7 +12,7 @@ import dataclasses
 import pathlib
 import sys
 
-from lth_tf import flags, program
+from lth_tf.cli import flags, program
 from lth_tf.errors import UsageError
 from lth_tf.files import errors_of
 from lth_tf.options import Options, option

@@ -7,11 +7,11 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
+from lth_tf.cli.program import python
 from lth_tf.config import ExperimentConfig, FitConfig
 from lth_tf.errors import UsageError
-from lth_tf.program import python
-from lth_tf.records import RunDir, Stage
-from lth_tf.winning import smallest_winning
+from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.tickets.winning import smallest_winning
 
 Row = dict[str, Any]
 

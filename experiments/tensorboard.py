@@ -5,9 +5,9 @@ import pathlib
 import tensorflow as tf
 from tensorflow.compat.v1 import Summary
 
-from lth_tf.history import Evaluation
-from lth_tf.lottery import Watcher
-from lth_tf.records import Stage
+from lth_tf.runs.history import Evaluation
+from lth_tf.runs.run_dir import Stage
+from lth_tf.tickets.find import Watcher
 
 
 class EventWriter(Watcher):

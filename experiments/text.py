@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lth_tf import flags, program, quiet
+from lth_tf.cli import flags, program, tf_logging
 from lth_tf.config import run_name
 from lth_tf.errors import UsageError
 from lth_tf.options import Options, option
@@ -57,7 +57,7 @@ def _run() -> None:
     if parsed is None:
         return
     (options,) = parsed
-    quiet.import_tensorflow()
+    tf_logging.import_tensorflow()
     import keras
 
     import lth_tf

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments import cli
 from experiments.own_values import asked_network, own_values
-from lth_tf import flags, program, quiet
+from lth_tf.cli import flags, program, tf_logging
 from lth_tf.config import ExperimentConfig, RunOptions, run_name
 from lth_tf.options import Options, option
 
@@ -94,7 +94,7 @@ def _run() -> None:
         return
     options, run_options, config = parsed
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    quiet.import_tensorflow()
+    tf_logging.import_tensorflow()
     from experiments import tune_display
 
     tuner, view = _tuner(config, defaults, options, run_options)

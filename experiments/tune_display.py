@@ -8,12 +8,12 @@ from tqdm import tqdm
 
 from experiments.display import duration
 from experiments.results import write_csv
+from lth_tf.cli.program import python
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
 from lth_tf.files import errors_of
-from lth_tf.history import Evaluation
-from lth_tf.program import python
-from lth_tf.records import RunDir, Stage
+from lth_tf.runs.history import Evaluation
+from lth_tf.runs.run_dir import RunDir, Stage
 from lth_tf.tuning import ACCURACY, Project, Result, TicketTuner, TuningWatcher, address
 
 

@@ -12,7 +12,7 @@ import signal
 import sys
 
 from export.options import ExportOptions
-from lth_tf import flags, program, quiet
+from lth_tf.cli import flags, program, tf_logging
 
 
 def _work() -> None:
@@ -21,7 +21,7 @@ def _work() -> None:
         return
     # Ends the program as an exception, so that nothing half-written stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    quiet.import_tensorflow()
+    tf_logging.import_tensorflow()
     from export import command
 
     command.run(*parsed)

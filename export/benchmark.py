@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from lth_tf import flags, program, quiet
+from lth_tf.cli import flags, program, tf_logging
 from lth_tf.config import ExperimentConfig, run_name
 from lth_tf.errors import UsageError
 from lth_tf.options import Options, option
@@ -25,7 +25,7 @@ from lth_tf.options import Options, option
 if TYPE_CHECKING:
     from export.command import Artifact
     from export.source import Source
-    from lth_tf.records import RunDir
+    from lth_tf.runs.run_dir import RunDir
 
 _TICKETS = "lenet"
 _HEAD = (
@@ -68,7 +68,7 @@ def _run() -> None:
             "Expected remaining to be percentages between 0 and 100. "
             f"Received: remaining={','.join(map(str, options.remaining))}."
         )
-    quiet.import_tensorflow()
+    tf_logging.import_tensorflow()
     from lth_tf.networks import NETWORKS
 
     for network in options.networks.split(","):
@@ -91,8 +91,9 @@ def _sources(options: BenchmarkOptions) -> "Iterator[tuple[Source, str, float]]"
 
 def _trained(config: ExperimentConfig, options: BenchmarkOptions) -> "RunDir":
     """Returns a run directory with the levels of a config, trained here if they are not there."""
-    from lth_tf import datasets, lottery, networks
-    from lth_tf.records import RunDir
+    from lth_tf import datasets, networks
+    from lth_tf.runs.run_dir import RunDir
+    from lth_tf.tickets import find as lottery
 
     image_shape = networks.image_shape(config.network)
     data = datasets.load(
@@ -114,7 +115,7 @@ def _tickets(options: BenchmarkOptions) -> "Iterator[tuple[Source, str, float]]"
     """Yields LeNet's tickets whose sizes are nearest to the wanted ones."""
     from export.options import ExportOptions
     from export.source import load
-    from lth_tf.records import Stage
+    from lth_tf.runs.run_dir import Stage
 
     config = ExperimentConfig(
         dataset=options.dataset, iterations=options.iterations, eval_interval=100, levels=20
@@ -131,9 +132,10 @@ def _pruned(network: str, options: BenchmarkOptions) -> "Iterator[tuple[Source, 
     """Yields a briefly trained network, pruned to each size at once."""
     from export.options import ExportOptions
     from export.source import load
-    from lth_tf import masks, networks, pruning
-    from lth_tf.layers import set_masks, set_weights, strip_masks
-    from lth_tf.records import Stage
+    from lth_tf import networks, pruning
+    from lth_tf.masking import arrays as masks
+    from lth_tf.masking.model import set_masks, set_weights, strip_masks
+    from lth_tf.runs.run_dir import Stage
 
     config = ExperimentConfig(
         network=network, dataset="digits", iterations=50, batch_size=16, eval_interval=50, levels=0

@@ -21,7 +21,7 @@ import numpy as np
 
 from export.unit_rules import PINNED, Add, Rule, rule_of
 from lth_tf.errors import UsageError
-from lth_tf.layers import get_masks
+from lth_tf.masking.model import get_masks
 
 
 def compact(model: keras.Model) -> keras.Model:

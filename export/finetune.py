@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 from export.strip import strip
+from lth_tf.cli.process import ProgramError, run_program
 from lth_tf.errors import RunError, UsageError
-from lth_tf.process import ProgramError, run_program
 
 _PROGRAM = pathlib.Path(__file__).with_name("twin.py")
 _BATCH = 60

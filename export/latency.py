@@ -9,8 +9,8 @@ import tempfile
 import numpy as np
 
 from export.verify import RUNTIMES_PROGRAM, kind_of
+from lth_tf.cli.process import run_program
 from lth_tf.errors import UsageError
-from lth_tf.process import run_program
 
 _RUNTIMES = {"tflite": "ai_edge_litert", "saved_model": "tf.saved_model.load"}
 

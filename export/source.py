@@ -13,9 +13,9 @@ from export.strip import strip
 from lth_tf import datasets, networks
 from lth_tf.errors import UsageError
 from lth_tf.files import damaged
-from lth_tf.layers import load_model, set_masks, set_weights, strip_masks
-from lth_tf.records import RunDir, Stage
-from lth_tf.winning import smallest_winning
+from lth_tf.masking.model import load_model, set_masks, set_weights, strip_masks
+from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.tickets.winning import smallest_winning
 
 _REPRESENTATIVE = 256  # examples that int8 ranges are chosen by
 _RANDOM = 64  # random examples where there are no real ones

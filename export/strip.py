@@ -6,7 +6,7 @@ import tempfile
 import keras
 
 from lth_tf.errors import UsageError
-from lth_tf.layers import load_model, strip_masks
+from lth_tf.masking.model import load_model, strip_masks
 
 
 def strip(model: keras.Model) -> keras.Model:

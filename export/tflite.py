@@ -10,8 +10,8 @@ import numpy as np
 
 from export.sparse_tflite import sparsify
 from export.whole import written_whole
+from lth_tf.cli.tf_logging import held_back_stderr
 from lth_tf.errors import RunError, UsageError
-from lth_tf.quiet import held_back_stderr
 
 VALUES = ("float32", "float16", "int8")
 """How the values of kernels can be stored."""

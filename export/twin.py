@@ -1,7 +1,7 @@
 """Fine-tunes a model with tensorflow-model-optimization. A program of its own.
 
 Started by `export.finetune`, because that package must not be imported where Keras 3 is at
-work (see `lth_tf.twin`):
+work (see `lth_tf.to_tf_keras`):
 
     python twin.py MODEL.keras DATA.npz OUT.npz '{"cluster": 16, "qat": true, ...}'
 
@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tf_keras
 
-from lth_tf.twin import twin
+from lth_tf.to_tf_keras import twin
 
 
 def clustered(

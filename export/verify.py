@@ -11,8 +11,8 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy as to_numpy
 
+from lth_tf.cli.process import ProgramError, run_program
 from lth_tf.errors import RunError, UsageError
-from lth_tf.process import ProgramError, run_program
 
 RUNTIMES_PROGRAM = pathlib.Path(__file__).with_name("runtimes.py")
 

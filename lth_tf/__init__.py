@@ -4,10 +4,9 @@ from etils import epy
 
 # Loaded at first use, so that `import lth_tf` and `--help` do not wait for TensorFlow.
 with epy.lazy_api_imports(globals()):
-    from lth_tf.callbacks import TicketCallback
     from lth_tf.config import ExperimentConfig
     from lth_tf.errors import RunError, UsageError
-    from lth_tf.layers import (
+    from lth_tf.masking.model import (
         get_masks,
         get_weights,
         load_model,
@@ -16,10 +15,11 @@ with epy.lazy_api_imports(globals()):
         set_weights,
         strip_masks,
     )
-    from lth_tf.lottery import find_tickets
-    from lth_tf.mask_table import summary
-    from lth_tf.records import RunDir, Stage
-    from lth_tf.training import Trainer
+    from lth_tf.masking.summary import summary
+    from lth_tf.runs.run_dir import RunDir, Stage
+    from lth_tf.tickets.callback import TicketCallback
+    from lth_tf.tickets.find import find_tickets
+    from lth_tf.training.trainer import Trainer
     from lth_tf.tuning import TicketTuner
 
 __version__ = "0.1.0"

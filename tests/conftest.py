@@ -42,8 +42,8 @@ def digits_rgb():
 @pytest.fixture(scope="session")
 def finished_run(digits, tmp_path_factory):
     """A run directory of two levels, each with both kinds of control. Not to be written to."""
-    from lth_tf.lottery import find_tickets
-    from lth_tf.records import RunDir
+    from lth_tf.runs.run_dir import RunDir
+    from lth_tf.tickets.find import find_tickets
 
     run_dir = RunDir(tmp_path_factory.mktemp("runs") / "lenet" / "default" / "seed_0")
     config = dataclasses.replace(TINY, reinits=1, random_masks=1)
@@ -93,9 +93,11 @@ def trainers():
 @pytest.fixture
 def shared_trainer(trainers, digits_rgb, monkeypatch):
     """Returns network -> (config, data) of a quick run whose Trainer is kept for the next test."""
-    from lth_tf import datasets, lottery, tickets
-    from lth_tf.layers import get_masks, get_weights, set_masks, set_weights
-    from lth_tf.training import Trainer
+    from lth_tf import datasets
+    from lth_tf.masking.model import get_masks, get_weights, set_masks, set_weights
+    from lth_tf.tickets import find as lottery
+    from lth_tf.tickets import ticket as tickets
+    from lth_tf.training.trainer import Trainer
 
     def some(split, count):
         return datasets.Split(split.images[:count], split.labels[:count])

@@ -16,8 +16,8 @@ from experiments.report import ReportOptions, report
 from lth_tf import datasets, networks, pruning
 from lth_tf.datasets import Split
 from lth_tf.errors import UsageError
-from lth_tf.records import RunDir, Stage
-from tests.runs import Starts, assert_same_results, run
+from lth_tf.runs.run_dir import RunDir, Stage
+from tests.small_runs import Starts, assert_same_results, run
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -66,7 +66,8 @@ def cifar10():
 def killed_and_resumed(network, folder):
     """Runs the experiment in a process, kills it in each level, and lets it end."""
     code = (
-        "import sys; from tests.runs import run; from tests.test_cifar10 import small_experiment;"
+        "import sys; from tests.small_runs import run;"
+        "from tests.test_cifar10 import small_experiment;"
         f"run(sys.argv[1], *small_experiment({network!r}), checkpoint_seconds=0)"
     )
     command = [sys.executable, "-c", code, str(folder)]

@@ -17,12 +17,13 @@ from experiments import gradual
 from experiments.gradual_levels import kept_weights, train_levels
 from experiments.own_values import own_values
 from experiments.report import ReportOptions, report
-from lth_tf import lottery, tickets
-from lth_tf import program as program_end
+from lth_tf.cli import program as program_end
 from lth_tf.config import GradualConfig
 from lth_tf.errors import RunError, UsageError
-from lth_tf.layers import get_weights
-from lth_tf.records import RunDir, Stage
+from lth_tf.masking.model import get_weights
+from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.tickets import find as lottery
+from lth_tf.tickets import ticket as tickets
 from tests.conftest import ROOT, TINY
 
 LENET = {"fc1/kernel": 235_200, "fc2/kernel": 30_000, "output/kernel": 1_000}

@@ -4,7 +4,7 @@ import pytest
 
 from lth_tf import networks
 from lth_tf.errors import UsageError
-from lth_tf.layers import get_masks, get_weights
+from lth_tf.masking.model import get_masks, get_weights
 from lth_tf.networks import NETWORKS
 
 

@@ -213,7 +213,7 @@ class TestPaperSequences:
 
 def shape_of(network):
     from lth_tf import networks
-    from lth_tf.layers import get_masks
+    from lth_tf.masking.model import get_masks
 
     model = networks.build(network, networks.image_shape(network), 10, seed=0)
     sizes = {path: mask.size for path, mask in get_masks(model).items()}

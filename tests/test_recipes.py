@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lth_tf import datasets, networks, pruning
-from lth_tf.lottery import find_tickets
-from lth_tf.records import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.tickets.find import find_tickets
 
 TEXT = (pathlib.Path(__file__).parents[1] / "WORKSPACE.md").read_text()
 EXAMPLES = re.findall(r"^### (.+?)$.*?```python\n(.*?)```", TEXT, re.DOTALL | re.MULTILINE)

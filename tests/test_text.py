@@ -1,7 +1,7 @@
 import numpy as np
 
 from experiments.text import ALPHABET, encode, examples
-from lth_tf.records import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir, Stage
 
 
 def test_characters_as_numbers():

@@ -10,9 +10,9 @@ from experiments import lenet, results
 from export import source
 from export.options import ExportOptions
 from lth_tf.errors import RunError, UsageError
-from lth_tf.layers import get_masks
-from lth_tf.masks import density
-from lth_tf.records import RunDir, Stage
+from lth_tf.masking.arrays import density
+from lth_tf.masking.model import get_masks
+from lth_tf.runs.run_dir import RunDir, Stage
 from lth_tf.tuning import TicketTuner, TuningWatcher
 from lth_tf.tuning.objective import judge
 from lth_tf.tuning.oracles import saved_trials

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from lth_tf.errors import UsageError
-from lth_tf.layers import get_masks, mask_model
+from lth_tf.masking.model import get_masks, mask_model
 from lth_tf.registry import Registry
 
 NETWORKS = Registry("network", package=__name__)

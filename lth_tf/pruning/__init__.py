@@ -12,7 +12,7 @@ import numpy as np
 
 from lth_tf.config import ProcedureConfig
 from lth_tf.errors import UsageError
-from lth_tf.masks import Masks
+from lth_tf.masking.arrays import Masks
 from lth_tf.pruning import select
 from lth_tf.registry import Registry
 from lth_tf.seeding import generator

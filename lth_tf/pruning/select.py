@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lth_tf.masks import Masks
+from lth_tf.masking.arrays import Masks
 
 
 def count(remaining: int, rate: float) -> int:

@@ -13,14 +13,15 @@ import keras
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from lth_tf import networks, pruning, tickets
+from lth_tf import networks, pruning
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
 from lth_tf.errors import RunError, UsageError
-from lth_tf.layers import get_masks, set_masks, set_weights
-from lth_tf.lottery import Watcher, find_tickets
-from lth_tf.records import RunDir, Stage
+from lth_tf.masking.model import get_masks, set_masks, set_weights
+from lth_tf.runs.run_dir import RunDir, Stage
 from lth_tf.seeding import stream_seed
+from lth_tf.tickets import ticket as tickets
+from lth_tf.tickets.find import Watcher, find_tickets
 from lth_tf.tuning.memory import released_functions
 from lth_tf.tuning.objective import ACCURACY, Outcome, Result, judge
 from lth_tf.tuning.oracles import make_oracle, saved_trials

@@ -20,7 +20,7 @@ from typing import Any
 
 from lth_tf.errors import UsageError
 from lth_tf.files import PARTIAL, errors_of, read_json, write_json
-from lth_tf.records import RunDir
+from lth_tf.runs.run_dir import RunDir
 
 FORMAT = 1
 

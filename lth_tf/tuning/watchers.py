@@ -3,8 +3,8 @@
 from typing import Any
 
 from lth_tf.config import ExperimentConfig
-from lth_tf.lottery import Watcher
-from lth_tf.records import Stage
+from lth_tf.runs.run_dir import Stage
+from lth_tf.tickets.find import Watcher
 from lth_tf.tuning.objective import Result, out_of_patience
 
 

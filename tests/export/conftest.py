@@ -29,8 +29,8 @@ class Trained:
 @pytest.fixture(scope="session")
 def lenet_run(digits, tmp_path_factory):
     """A run of LeNet on digits down to 1.7 % of its weights. Not to be written to."""
-    from lth_tf.lottery import find_tickets
-    from lth_tf.records import RunDir
+    from lth_tf.runs.run_dir import RunDir
+    from lth_tf.tickets.find import find_tickets
 
     run_dir = RunDir(tmp_path_factory.mktemp("runs") / "lenet" / "default" / "seed_0")
     about = {"data": {"image_shape": [28, 28, 1], "classes": 10}}

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from lth_tf import networks
-from lth_tf.layers import get_masks, get_weights, set_masks, strip_masks
+from lth_tf.masking.model import get_masks, get_weights, set_masks, strip_masks
 
 SIZES = {"lenet": 8, "conv2": 8, "conv6": 8, "resnet18": 8, "vgg19": 16}
 

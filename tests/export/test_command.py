@@ -11,7 +11,7 @@ import pytest
 
 from export import command
 from export.options import ExportOptions
-from lth_tf import program as ending
+from lth_tf.cli import program as ending
 
 
 def guarded(**fields):

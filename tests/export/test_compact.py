@@ -7,7 +7,7 @@ from keras import layers
 
 from export.compact import compact
 from lth_tf.errors import UsageError
-from lth_tf.layers import mask_model
+from lth_tf.masking.model import mask_model
 from tests.export.hand_built import difference, edit, kernels, randomize, sequential
 from tests.export.small_tickets import as_float64, digits, ticket
 

@@ -15,7 +15,7 @@ from export.size import kernel_limit, kernels
 from export.whole import bytes_on_disk
 from lth_tf import networks
 from lth_tf.errors import UsageError
-from lth_tf.layers import get_masks, set_masks, strip_masks
+from lth_tf.masking.model import get_masks, set_masks, strip_masks
 from tests.export.small_tickets import digits as small_digits
 from tests.export.small_tickets import ticket
 

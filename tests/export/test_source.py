@@ -9,10 +9,10 @@ from keras import layers
 
 from export.options import ExportOptions
 from export.source import load
-from lth_tf.callbacks import TicketCallback
 from lth_tf.errors import UsageError
-from lth_tf.layers import mask_model, set_masks
-from lth_tf.records import Stage
+from lth_tf.masking.model import mask_model, set_masks
+from lth_tf.runs.run_dir import Stage
+from lth_tf.tickets.callback import TicketCallback
 
 
 def from_run(run_dir, **fields):

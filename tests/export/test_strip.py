@@ -7,7 +7,7 @@ from keras import layers
 
 from export.strip import strip
 from lth_tf.errors import UsageError
-from lth_tf.layers import get_masks, mask_model, set_masks
+from lth_tf.masking.model import get_masks, mask_model, set_masks
 
 
 def masked(model):

@@ -16,7 +16,7 @@ from export.sparse_tflite import sparsify
 from export.tflite import VALUES, dense_tflite, to_tflite
 from lth_tf import networks
 from lth_tf.errors import RunError, UsageError
-from lth_tf.layers import strip_masks
+from lth_tf.masking.model import strip_masks
 from tests.export.small_tickets import digits, ticket
 
 pytestmark = pytest.mark.filterwarnings(

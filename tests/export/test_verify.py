@@ -6,8 +6,8 @@ import pytest
 from export.saved_model import to_saved_model
 from export.tflite import to_tflite
 from export.verify import RUNTIMES_PROGRAM, verify
+from lth_tf.cli.process import ProgramError, run_program
 from lth_tf.errors import RunError, UsageError
-from lth_tf.process import ProgramError, run_program
 
 
 def test_a_saved_model_in_all_three_loaders(lenet, tmp_path):

@@ -6,10 +6,10 @@ import pytest
 from keras import layers as L
 from sklearn.datasets import load_digits
 
-from lth_tf.callbacks import TicketCallback
 from lth_tf.errors import RunError, UsageError
-from lth_tf.layers import get_weights
-from lth_tf.records import RunDir, Stage
+from lth_tf.masking.model import get_weights
+from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.tickets.callback import TicketCallback
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 

@@ -1,6 +1,6 @@
 """Masks as plain data: dict of weight path -> uint8 array; 1 keeps, 0 prunes.
 
-numpy only. `lth_tf.layers` reads masks from a model and writes them into one.
+numpy only. `lth_tf.masking.model` reads masks from a model and writes them into one.
 """
 
 import os

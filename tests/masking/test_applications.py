@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-import lth_tf.layers as m
+import lth_tf.masking.model as m
 
 FAMILIES = {
     "MobileNet": 32,

@@ -8,11 +8,11 @@ import time
 import numpy as np
 import pytest
 
-from lth_tf import records
+from lth_tf.runs import run_dir as records
 from lth_tf.config import ExperimentConfig
 from lth_tf.errors import UsageError
-from lth_tf.history import Evaluation, History
-from lth_tf.records import RunDir, Stage
+from lth_tf.runs.history import Evaluation, History
+from lth_tf.runs.run_dir import RunDir, Stage
 
 CONFIG = ExperimentConfig(dataset="digits")
 MASKS = {"fc1/kernel": np.array([[1, 0], [0, 1]], np.uint8)}
@@ -136,7 +136,7 @@ def test_config_of_another_format_is_refused(run_dir):
 HOLD = """
 import sys, time
 from lth_tf.config import ExperimentConfig
-from lth_tf.records import RunDir
+from lth_tf.runs.run_dir import RunDir
 with RunDir(sys.argv[1]).writing(ExperimentConfig(dataset="digits"), {}):
     print("held", flush=True)
     time.sleep(60)
@@ -190,9 +190,9 @@ FULL = """
 import resource, sys
 import numpy as np
 from lth_tf.config import ExperimentConfig
-from lth_tf.program import guarded
-from lth_tf.history import Evaluation, History
-from lth_tf.records import RunDir, Stage
+from lth_tf.cli.program import guarded
+from lth_tf.runs.history import Evaluation, History
+from lth_tf.runs.run_dir import RunDir, Stage
 def work():
     run_dir = RunDir(sys.argv[1])
     with run_dir.writing(ExperimentConfig(dataset="digits"), {}):

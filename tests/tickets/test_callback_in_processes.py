@@ -9,9 +9,9 @@ import time
 
 import numpy as np
 
-from lth_tf.records import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir, Stage
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 
 SCRIPT = """
 import os

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from lth_tf.errors import UsageError
-from lth_tf.layers import random_states, to_numpy
-from lth_tf.records import RunDir
+from lth_tf.masking.model import random_states, to_numpy
+from lth_tf.runs.run_dir import RunDir
 
 
 class FreshState:

@@ -13,19 +13,20 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from lth_tf import pruning, tickets
+from lth_tf import pruning
 from lth_tf.config import FitConfig
 from lth_tf.errors import UsageError
-from lth_tf.fit_level import ORIGIN, Level, plain_state, set_plain_state
-from lth_tf.fit_start import FreshState
-from lth_tf.layers import (
+from lth_tf.masking.arrays import check_same_weights
+from lth_tf.masking.model import (
     get_masks,
     get_weights,
     mask_model,
     weight_groups,
 )
-from lth_tf.masks import check_same_weights
-from lth_tf.records import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.tickets import ticket as tickets
+from lth_tf.tickets.fit_level import ORIGIN, Level, plain_state, set_plain_state
+from lth_tf.tickets.fit_start import FreshState
 
 
 class TicketCallback(keras.callbacks.Callback):

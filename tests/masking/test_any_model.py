@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras import layers as L
 
 import lth_tf
-import lth_tf.layers as m
+import lth_tf.masking.model as m
 from lth_tf.errors import UsageError
 
 

@@ -37,8 +37,8 @@ from lth_tf.files import (
     write_json,
     write_whole,
 )
-from lth_tf.history import History
-from lth_tf.masks import Masks, density, pack, remaining, total, unpack
+from lth_tf.runs.history import History
+from lth_tf.masking.arrays import Masks, density, pack, remaining, total, unpack
 
 FORMAT = 1
 

@@ -3,8 +3,8 @@ import signal
 
 import pytest
 
+from lth_tf.cli.process import ProgramError, lines_of, run_program
 from lth_tf.errors import RunError
-from lth_tf.process import ProgramError, lines_of, run_program
 
 
 @pytest.fixture

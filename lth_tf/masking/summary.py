@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import keras
 
-from lth_tf import masks as mask_counts
 from lth_tf.errors import UsageError
-from lth_tf.layers import get_masks, weight_variables
+from lth_tf.masking import arrays as mask_counts
+from lth_tf.masking.model import get_masks, weight_variables
 
 
 def summary(model: keras.Model, print_fn: Callable[[str], None] = print) -> None:
@@ -21,7 +21,7 @@ def summary(model: keras.Model, print_fn: Callable[[str], None] = print) -> None
         UsageError: if the model has no masks.
 
     Example:
-    >>> from lth_tf.layers import mask_model, set_masks
+    >>> from lth_tf.masking.model import mask_model, set_masks
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="fc")])
     >>> _ = set_masks(mask_model(model), {"fc/kernel": [[1, 0], [0, 1], [0, 0], [0, 0]]})
     >>> summary(model)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from lth_tf import lottery
-from lth_tf.layers import get_masks, get_weights
-from lth_tf.records import RunDir
+from lth_tf.masking.model import get_masks, get_weights
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.tickets import find as lottery
 
 
 def run(path, config, data, **options):

@@ -9,11 +9,11 @@ import numpy as np
 from lth_tf import networks, pruning
 from lth_tf.config import ExperimentConfig, ProcedureConfig
 from lth_tf.datasets import Data
-from lth_tf.layers import get_weights, set_masks, set_weights
-from lth_tf.masks import Masks
-from lth_tf.records import RunDir, Stage
+from lth_tf.masking.arrays import Masks
+from lth_tf.masking.model import get_weights, set_masks, set_weights
+from lth_tf.runs.run_dir import RunDir, Stage
 from lth_tf.seeding import generator, stream_seed
-from lth_tf.training import Trainer
+from lth_tf.training.trainer import Trainer
 
 Weights = dict[str, np.ndarray]
 

@@ -11,11 +11,11 @@ import time
 import numpy as np
 import pytest
 
-from lth_tf import masks
 from lth_tf.errors import UsageError
+from lth_tf.masking import arrays as masks
 from lth_tf.networks import NETWORKS
-from lth_tf.records import RunDir, Stage
-from tests.runs import Starts, assert_same_results, run
+from lth_tf.runs.run_dir import RunDir, Stage
+from tests.small_runs import Starts, assert_same_results, run
 
 
 def test_counts_and_sizes_of_every_level(finished_run):
@@ -169,7 +169,7 @@ def kill_while_training(folder, runs_dir, seconds):
     child = subprocess.Popen(
         [sys.executable, "-m", "experiments.lenet", *ARGUMENTS, f"--runs_dir={runs_dir}"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[2])},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

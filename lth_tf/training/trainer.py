@@ -17,11 +17,11 @@ from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data, Split
 from lth_tf.datasets.preprocessing import augment, normalize
 from lth_tf.errors import RunError
-from lth_tf.history import Evaluation, History, from_columns, to_columns
-from lth_tf.layers import random_states, to_numpy, weight_variables, zero_pruned
-from lth_tf.masked_layers import CONVOLUTIONS, pruned_are_zero
-from lth_tf.schedules import schedule
+from lth_tf.masking.layers import CONVOLUTIONS, pruned_are_zero
+from lth_tf.masking.model import random_states, to_numpy, weight_variables, zero_pruned
+from lth_tf.runs.history import Evaluation, History, from_columns, to_columns
 from lth_tf.seeding import BatchOrder, stream_seed
+from lth_tf.training.schedules import schedule
 
 # Large enough to keep the cores busy, small enough for the activations of convolutions.
 _EVALUATION_BATCH = 500

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 
 from lth_tf.errors import UsageError
-from lth_tf.masked_layers import (
+from lth_tf.masking.arrays import Masks, check_same_weights
+from lth_tf.masking.layers import (
     CONVOLUTIONS,
     drop_masks,
     layers_of,
@@ -20,7 +21,6 @@ from lth_tf.masked_layers import (
     masked_class,
     own_slots,
 )
-from lth_tf.masks import Masks, check_same_weights
 
 
 def mask_model(
@@ -224,7 +224,7 @@ def random_states(model: keras.Model) -> list[keras.Variable]:
 def load_model(path: str, custom_objects: dict[str, type] | None = None, **kwargs) -> keras.Model:
     """Loads a .keras file, masked or not.
 
-    The same as `keras.models.load_model` after `import lth_tf.layers`, and also
+    The same as `keras.models.load_model` after `import lth_tf.masking.model`, and also
     knows the masked classes of custom layers and models that are registered with Keras
     or given here.
 

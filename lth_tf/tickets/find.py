@@ -5,14 +5,15 @@ from collections.abc import Sequence
 
 import keras
 
-from lth_tf import masks as mask_counts
-from lth_tf import networks, pruning, tickets
+from lth_tf import networks, pruning
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
-from lth_tf.history import Evaluation
-from lth_tf.layers import get_masks, get_weights
-from lth_tf.records import RunDir, Stage
-from lth_tf.training import Trainer
+from lth_tf.masking import arrays as mask_counts
+from lth_tf.masking.model import get_masks, get_weights
+from lth_tf.runs.history import Evaluation
+from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.tickets import ticket as tickets
+from lth_tf.training.trainer import Trainer
 
 
 class Watcher:

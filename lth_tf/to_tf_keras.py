@@ -2,7 +2,7 @@
 
 tensorflow-model-optimization knows the legacy tf_keras only. Importing that package
 turns `tf.keras` into tf_keras, so this module is for programs that run in a process of
-their own (`lth_tf.process`); nothing else may import it.
+their own (`lth_tf.cli.process`); nothing else may import it.
 """
 
 import inspect
@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 import tf_keras
 
-from lth_tf.layers import weight_variables
+from lth_tf.masking.model import weight_variables
 
 
 def twin(model: keras.Model) -> tf_keras.Model:

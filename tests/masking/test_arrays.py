@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from lth_tf import masks as m
 from lth_tf.errors import UsageError
+from lth_tf.masking import arrays as m
 
 MASKS = {
     "fc1/kernel": np.array([[1, 0, 1], [0, 0, 1]], np.uint8),

@@ -10,10 +10,10 @@ import numpy as np
 
 from lth_tf.config import FitConfig
 from lth_tf.errors import RunError, UsageError
-from lth_tf.history import Evaluation, History, from_columns, to_columns
-from lth_tf.layers import get_weights, random_states, set_weights, to_numpy
-from lth_tf.masks import Masks
-from lth_tf.records import RunDir, Stage
+from lth_tf.masking.arrays import Masks
+from lth_tf.masking.model import get_weights, random_states, set_weights, to_numpy
+from lth_tf.runs.history import Evaluation, History, from_columns, to_columns
+from lth_tf.runs.run_dir import RunDir, Stage
 
 # Before level 0: the training up to the epoch that every level starts from.
 ORIGIN = Stage(0, "origin")

@@ -9,9 +9,16 @@ from lth_tf import networks
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data, Split, preprocessing
 from lth_tf.errors import RunError
-from lth_tf.layers import get_masks, get_weights, set_masks, set_weights, to_numpy, weight_variables
-from lth_tf.schedules import WarmupAndDrops
-from lth_tf.training import Trainer, uses_jit
+from lth_tf.masking.model import (
+    get_masks,
+    get_weights,
+    set_masks,
+    set_weights,
+    to_numpy,
+    weight_variables,
+)
+from lth_tf.training.schedules import WarmupAndDrops
+from lth_tf.training.trainer import Trainer, uses_jit
 
 TINY = ExperimentConfig(dataset="digits", iterations=60, batch_size=32, eval_interval=20)
 
@@ -205,7 +212,7 @@ def test_state_goes_on_bit_for_bit(digits, stop):
 def test_state_with_batch_norm_dropout_and_augmentation(digits_rgb):
     def tiny_network():
         keras.utils.set_random_seed(3)
-        from lth_tf.layers import mask_model
+        from lth_tf.masking.model import mask_model
 
         return mask_model(
             keras.Sequential(

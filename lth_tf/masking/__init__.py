@@ -1,0 +1,1 @@
+"""Masks on any Keras model: on models, on one layer, and as plain arrays."""

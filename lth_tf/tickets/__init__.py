@@ -1,0 +1,1 @@
+"""Finding tickets: the procedure, alone and inside `model.fit`."""

@@ -1,0 +1,1 @@
+"""How a network learns: the compiled loop and its learning rates."""
