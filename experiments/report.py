@@ -14,7 +14,7 @@ import sys
 
 from lth_tf.cli import flags, program
 from lth_tf.errors import UsageError
-from lth_tf.files import errors_of
+from lth_tf.files import atomic_path, write_bytes
 from lth_tf.options import Options, option
 
 
@@ -72,17 +72,16 @@ def report(folders: list[str], options: ReportOptions | None = None) -> list[pat
     iterations = options.at_iterations or (last // 3, 2 * last // 3, last)
     figures = charts.figures(levels, curves, list(options.densities), list(iterations))
     output = pathlib.Path(options.output_dir or pathlib.Path(folders[0]) / "report")
-    with errors_of(output):
-        output.mkdir(parents=True, exist_ok=True)
-        files = [output / "report.html"]
-        files[0].write_text(page.render(_title(runs), _notes(runs), figures, levels))
-        for figure in figures:
-            files.append(output / f"{figure.name}.png")
-            figure.side_by_side().save(files[-1], ppi=144)
-        for name, rows in (("levels", levels), ("curves", curves)):
-            if rows:
-                files.append(output / f"{name}.csv")
-                results.write_csv(files[-1], rows)
+    files = [output / "report.html"]
+    write_bytes(files[0], page.render(_title(runs), _notes(runs), figures, levels).encode())
+    for figure in figures:
+        files.append(output / f"{figure.name}.png")
+        with atomic_path(files[-1]) as partial:
+            figure.side_by_side().save(partial, ppi=144)
+    for name, rows in (("levels", levels), ("curves", curves)):
+        if rows:
+            files.append(output / f"{name}.csv")
+            results.write_csv(files[-1], rows)
     return files
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from lth_tf.cli.program import python
 from lth_tf.config import ExperimentConfig, FitConfig
 from lth_tf.errors import UsageError
+from lth_tf.files import atomic_path
 from lth_tf.runs.run_dir import RunDir, Stage
 from lth_tf.tickets.winning import smallest_winning
 
@@ -194,7 +195,7 @@ def _gradual_outcome(run_dir: RunDir, summaries: list[dict[str, Any]]) -> str:
 
 def write_csv(path: pathlib.Path, rows: list[Row]) -> None:
     """Writes rows as a CSV file with a header line."""
-    with open(path, "w", newline="") as file:
+    with atomic_path(path) as partial, open(partial, "w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -11,7 +11,6 @@ from experiments.results import write_csv
 from lth_tf.cli.program import python
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
-from lth_tf.files import errors_of
 from lth_tf.runs.history import Evaluation
 from lth_tf.runs.run_dir import RunDir, Stage
 from lth_tf.tuning import ACCURACY, Project, Result, TicketTuner, TuningWatcher, address
@@ -143,8 +142,7 @@ def summary(results: list[Result], dense: dict[str, Any], project: Project) -> s
         return "No trial is finished."
     rows = [_record(result, dense) for result in results]
     file = project.path / "trials.csv"
-    with errors_of(file):
-        write_csv(file, rows)
+    write_csv(file, rows)
     names = list(results[0].values)
     lines = ["", "By objective:", columns(names), *map(row, results), _reference(dense), ""]
     lines += _best(results[0], dense)

@@ -12,11 +12,11 @@ from export.compact import compact
 from export.finetune import cluster_weights, quantization_aware
 from export.latency import Latency, latency
 from export.options import ExportOptions
-from export.size import SizeReport, kernels, size_report
+from export.size import SizeReport, bytes_on_disk, kernels, size_report
 from export.source import Examples, Source, load
 from export.verify import Verification, predict, verify
-from export.whole import bytes_on_disk, written_whole
 from lth_tf.errors import UsageError
+from lth_tf.files import atomic_path
 
 _SUFFIXES = {"tflite": ".tflite", "saved_model": "_saved_model", "keras": ".keras"}
 
@@ -104,7 +104,7 @@ def export_one(
     """Writes a file, verifies it and puts it in its place."""
     values = "float32" if kind == "keras" else options.values
     path = folder / f"{source.name}_{values}{_SUFFIXES[kind]}"
-    with written_whole(path) as partial:
+    with atomic_path(path, replaces=saved_model.GRAPH_FILE) as partial:
         _write(kind, small, partial, values, source.representative)
         verification = verify(partial, model, source.test.inputs, values=values)
         with tempfile.TemporaryDirectory() as scratch:

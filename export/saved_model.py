@@ -14,8 +14,11 @@ from keras.ops import convert_to_numpy as to_numpy
 from export import decoding, forward, shrink
 from export.coding import Coded, encode
 from export.size import kernels
-from export.whole import written_whole
 from lth_tf.errors import RunError, UsageError
+from lth_tf.files import atomic_path
+
+GRAPH_FILE = "saved_model.pb"
+"""What is in every SavedModel folder."""
 
 INPUT, OUTPUT = "inputs", "outputs"
 
@@ -90,7 +93,7 @@ def to_saved_model(
         logits = ticket.signatures["serving_default"](inputs=images)["outputs"]
     """
     path = pathlib.Path(path)
-    with written_whole(path) as partial:
+    with atomic_path(path, replaces=GRAPH_FILE) as partial:
         try:
             _write(model, partial, values)
         except tf.errors.OpError as error:
@@ -119,7 +122,7 @@ def dense_saved_model(model: keras.Model, path: str | os.PathLike) -> pathlib.Pa
         return {OUTPUT: model(inputs, training=False)}
 
     traced = tf.function(serve, input_signature=[forward.input_spec(model)], autograph=False)
-    with written_whole(path) as partial:
+    with atomic_path(path, replaces=GRAPH_FILE) as partial:
         tf.saved_model.save(root, str(partial), signatures=traced.get_concrete_function())
     return path
 

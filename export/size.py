@@ -13,7 +13,6 @@ import numpy as np
 from keras.ops import convert_to_numpy as to_numpy
 
 from export.coding import BYTES
-from export.whole import bytes_on_disk
 
 _NOT_KERNELS = ("bias", "gamma", "beta", "scale", "alpha")
 
@@ -116,6 +115,13 @@ def kernels(model: keras.Model) -> list[keras.Variable]:
         and variable.dtype == "float32"
         and not variable.name.endswith(_NOT_KERNELS)
     ]
+
+
+def bytes_on_disk(path: str | os.PathLike) -> int:
+    """Returns the bytes of a file, or of all files in a folder."""
+    path = pathlib.Path(path)
+    files = [part for part in path.rglob("*") if part.is_file()] if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
 
 
 def _entropy(fraction: float) -> float:

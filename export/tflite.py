@@ -9,9 +9,9 @@ import keras
 import numpy as np
 
 from export.sparse_tflite import sparsify
-from export.whole import written_whole
 from lth_tf.cli.tf_logging import held_back_stderr
 from lth_tf.errors import RunError, UsageError
+from lth_tf.files import write_bytes
 
 VALUES = ("float32", "float16", "int8")
 """How the values of kernels can be stored."""
@@ -60,8 +60,7 @@ def to_tflite(
     """
     path = pathlib.Path(path)
     content = sparsify(dense_tflite(model, values, examples))
-    with written_whole(path) as partial:
-        partial.write_bytes(content)
+    write_bytes(path, content)
     return path
 
 

@@ -1,5 +1,13 @@
 """The two ways a program of this project fails on purpose."""
 
+import contextlib
+import errno
+import os
+import pathlib
+from collections.abc import Iterator
+
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
+
 
 class UsageError(ValueError):
     """A mistake in what was asked for: wrong value, wrong file, wrong folder.
@@ -13,3 +21,34 @@ class RunError(RuntimeError):
 
     Programs print its message as one line and exit with code 1.
     """
+
+
+@contextlib.contextmanager
+def errors_of(path: str | os.PathLike, within: str | os.PathLike | None = None) -> Iterator[None]:
+    """Turns the system's errors into one line that names the file.
+
+    Args:
+        path: what is being written.
+        within: leave errors alone that name a file outside this folder.
+
+    Raises:
+        UsageError: if the folder cannot be written to.
+        RunError: if the disk is full, or anything else fails.
+    """
+    try:
+        yield
+    except OSError as error:
+        named = error.filename
+        if within is not None and isinstance(named, (str, bytes)):
+            if pathlib.Path(within) not in pathlib.Path(os.fsdecode(named)).parents:
+                raise
+        why = error.strerror or error
+        if error.errno in _NOT_WRITABLE:
+            raise UsageError(
+                f"Expected a folder that can be written to. Received: {path} ({why}). "
+                "Choose another one."
+            ) from error
+        raise RunError(
+            f"Could not write {path} ({why}). What was finished before is kept: "
+            "make room and run the same command again."
+        ) from error

@@ -1,27 +1,109 @@
-"""Files that are there whole or not at all.
+"""Files and folders that are there whole or not at all.
 
-A file is written under a temporary name, flushed to the disk and renamed, so a
-process that is killed leaves the old file or the new one.
+What is written goes to a temporary folder beside its place, is flushed to the disk and
+moved there in one step. A process that is killed at any moment leaves the old file or
+folder, or the new one; what it leaves beside it goes when the same is written again.
 """
 
 import contextlib
+import ctypes
 import errno
+import glob
 import io
 import json
 import os
 import pathlib
+import shutil
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from lth_tf.errors import RunError, UsageError
+from lth_tf.errors import UsageError, errors_of
+from lth_tf.locks import try_lock
 
 PARTIAL = ".partial"
 
-_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # fcntl.h and linux/fs.h
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike, *, replaces: str = "") -> Iterator[pathlib.Path]:
+    """Gives a path to write a file or folder to, and moves it to `path` at the end.
+
+    The path given has the same name, in a temporary folder beside `path`. If the block
+    fails or writes nothing, `path` stays what it was and nothing else is left behind.
+
+    Args:
+        path: where the file or folder will be; what is there is replaced.
+        replaces: a folder is only replaced if it is empty or holds a file of this name.
+
+    Raises:
+        UsageError: if `path` cannot be written to, or is a folder that holds something
+            else.
+        RunError: if the disk is full.
+
+    Example::
+
+        with atomic_path("numbers.txt") as partial:
+            partial.write_text("1 2 3")
+    """
+    path = pathlib.Path(path)
+    with errors_of(path):
+        _refuse_other(path, replaces)
+        missing = [folder for folder in path.parents if not folder.exists()]
+    try:
+        with errors_of(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(path)
+        with _temporary_folder(path) as folder:
+            partial = folder / path.name
+            with errors_of(path, within=folder):
+                yield partial
+            with errors_of(path):
+                if os.path.lexists(partial):
+                    _flush_all(partial)
+                    _move(partial, path)
+                    for changed in (path.parent, *(made.parent for made in missing)):
+                        _flush(changed)
+    finally:
+        for made in missing:
+            with contextlib.suppress(OSError):
+                made.rmdir()
+
+
+def write_bytes(path: pathlib.Path, content: bytes) -> None:
+    """Writes a file, whole or not at all; see `atomic_path`."""
+    with atomic_path(path) as partial:
+        partial.write_bytes(content)
+
+
+def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes an .npz file, whole or not at all; see `atomic_path`."""
+    with atomic_path(path) as partial, open(partial, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def write_json(path: pathlib.Path, value: dict[str, Any]) -> None:
+    """Writes a JSON file, whole or not at all; see `atomic_path`."""
+    write_bytes(path, f"{json.dumps(value, indent=1)}\n".encode())
+
+
+def delete_folder(path: str | os.PathLike) -> None:
+    """Deletes a folder; killed at any moment, all of it is there or nothing.
+
+    Raises:
+        UsageError: if it cannot be written to.
+    """
+    path = pathlib.Path(path)
+    with errors_of(path):
+        _remove_leftovers(path)
+        with _temporary_folder(path) as folder:
+            path.rename(folder / path.name)
+            _flush(path.parent)
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -43,21 +125,6 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
         raise UsageError(damaged(path, str(error))) from error
 
 
-def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
-    """Writes an .npz file, whole or not at all.
-
-    Raises:
-        RunError: if the disk is full or the folder cannot be written to.
-    """
-    write_whole(path, lambda file: np.savez(file, **arrays))
-
-
-def write_json(path: pathlib.Path, value: dict[str, Any]) -> None:
-    """Writes a JSON file, whole or not at all."""
-    text = json.dumps(value, indent=1) + "\n"
-    write_whole(path, lambda file: file.write(text.encode()))
-
-
 def read_json(path: pathlib.Path) -> dict[str, Any]:
     """Reads a JSON file that holds an object.
 
@@ -73,55 +140,6 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     return value
 
 
-def write_whole(path: pathlib.Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Writes a file through `write`; nothing is left under its name if that fails.
-
-    Raises:
-        UsageError: if the folder cannot be written to.
-        RunError: if the disk is full.
-    """
-    # The process id keeps apart two processes that fill the same cache.
-    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
-    with errors_of(path):
-        try:
-            with open(partial, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-@contextlib.contextmanager
-def errors_of(path: str | os.PathLike) -> Iterator[None]:
-    """Turns the system's errors into one line that names the file.
-
-    Raises:
-        UsageError: if the folder cannot be written to.
-        RunError: if the disk is full, or anything else fails.
-    """
-    try:
-        yield
-    except OSError as error:
-        why = error.strerror or error
-        if error.errno in _NOT_WRITABLE:
-            raise UsageError(
-                f"Expected a folder that can be written to. Received: {path} ({why}). "
-                "Choose another one."
-            ) from error
-        raise RunError(
-            f"Could not write {path} ({why}). What was finished before is kept: "
-            "make room and run the same command again."
-        ) from error
-
-
 def damaged(path: pathlib.Path, why: str) -> str:
     """Returns what is said of a file that cannot be read.
 
@@ -132,3 +150,108 @@ def damaged(path: pathlib.Path, why: str) -> str:
         f"Could not read {path} ({why}): it is missing or damaged. "
         f"Delete {path.parent if whole else path} to make it again."
     )
+
+
+def _refuse_other(path: pathlib.Path, replaces: str) -> None:
+    if path.name in ("", ".."):
+        raise UsageError(f"Expected the name of a file or folder. Received: {str(path)!r}.")
+    foreign = path.exists() and not path.is_file() and not path.is_dir()
+    if path.is_dir() and any(path.iterdir()):
+        foreign = not replaces or not (path / replaces).exists()
+    if foreign:
+        raise UsageError(
+            "Expected a new name, or one of what may be replaced. "
+            f"Received: {path}, which is or holds something else. Choose another name."
+        )
+
+
+@contextlib.contextmanager
+def _temporary_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Makes a folder beside `path` and removes it."""
+    with errors_of(path):
+        folder, file = _locked_folder(path)
+    try:
+        yield folder
+    finally:
+        _remove(folder, path)
+        os.close(file)
+
+
+def _locked_folder(path: pathlib.Path) -> tuple[pathlib.Path, int]:
+    """Makes a folder that other processes can tell from what a killed one has left."""
+    while True:
+        folder = pathlib.Path(tempfile.mkdtemp(PARTIAL, f".{path.name}.", path.parent))
+        with contextlib.suppress(FileNotFoundError):  # taken for such a thing before it is locked
+            file = os.open(folder, os.O_RDONLY)
+            # Where folders cannot be locked, none is removed either.
+            with contextlib.suppress(OSError):
+                try_lock(file)
+            if folder.exists():
+                return folder, file
+            os.close(file)
+
+
+def _remove_leftovers(path: pathlib.Path) -> None:
+    """Removes what killed processes have left when they wrote to `path`."""
+    for folder in path.parent.glob(f".{glob.escape(path.name)}.????????{PARTIAL}"):
+        with contextlib.suppress(OSError):
+            file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                if try_lock(file):
+                    _remove(folder, path)
+            finally:
+                os.close(file)
+
+
+def _remove(folder: pathlib.Path, path: pathlib.Path) -> None:
+    """Removes a temporary folder, but for an old `path` that nothing has taken the place of."""
+    replaced = _replaced(folder, path)
+    if os.path.lexists(replaced) and not os.path.lexists(path):
+        replaced.rename(path)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replaced(folder: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
+    return folder / f"{path.name}.replaced"
+
+
+def _move(partial: pathlib.Path, path: pathlib.Path) -> None:
+    """Moves a file or folder to its place; what was there comes into the temporary folder."""
+    folders = [p for p in (partial, path) if p.is_dir() and not p.is_symlink()]
+    if not folders or not os.path.lexists(path):
+        os.replace(partial, path)
+        return
+    try:
+        _exchange(partial, path)
+    except OSError:
+        # Not every file system can. Killed between the two, the next writer puts it back.
+        path.rename(_replaced(partial.parent, path))
+        partial.rename(path)
+
+
+def _exchange(one: pathlib.Path, other: pathlib.Path) -> None:
+    """Exchanges two files or folders in one step.
+
+    Raises:
+        OSError: if the system or the file system cannot do that.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    names = (_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other))
+    if rename is None or rename(*names, ctypes.c_uint(_RENAME_EXCHANGE)) != 0:
+        raise OSError(ctypes.get_errno() or errno.ENOSYS, "renameat2", str(other))
+
+
+def _flush_all(path: pathlib.Path) -> None:
+    """Flushes a file, or a folder and all that is in it, to the disk."""
+    for part in path.rglob("*"):
+        if not part.is_symlink():
+            _flush(part)
+    _flush(path)
+
+
+def _flush(path: pathlib.Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -1,6 +1,5 @@
 """Any image classification set of TensorFlow Datasets, through `tfds.load`."""
 
-import fcntl
 import hashlib
 import os
 import pathlib
@@ -9,7 +8,8 @@ import numpy as np
 
 from lth_tf.datasets import Source, Split
 from lth_tf.errors import UsageError
-from lth_tf.files import errors_of, read_arrays, write_arrays
+from lth_tf.files import read_arrays, write_arrays
+from lth_tf.locks import lock
 
 _VALIDATION_SIZE = 5_000
 
@@ -48,11 +48,7 @@ def _through(cache: pathlib.Path, name: str, folder: str) -> dict[str, np.ndarra
     """Reads the cache; fills it first if need be, one process at a time."""
     if cache.exists():
         return read_arrays(cache)
-    with errors_of(cache.parent):
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(cache.with_suffix(".lock"), "w")
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lock(cache.with_suffix(".lock"), waiting=lambda process: None):
         if not cache.exists():
             write_arrays(cache, _decode(name, folder))
         return read_arrays(cache)

@@ -15,7 +15,6 @@ last and means that the level is done.
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import pathlib
@@ -26,19 +25,20 @@ from typing import Any
 import numpy as np
 
 from lth_tf.config import ExperimentConfig, FitConfig, from_record
-from lth_tf.errors import UsageError
+from lth_tf.errors import UsageError, errors_of
 from lth_tf.files import (
     PARTIAL,
     damaged,
-    errors_of,
+    delete_folder,
     read_arrays,
     read_json,
     write_arrays,
+    write_bytes,
     write_json,
-    write_whole,
 )
-from lth_tf.runs.history import History
+from lth_tf.locks import lock
 from lth_tf.masking.arrays import Masks, density, pack, remaining, total, unpack
+from lth_tf.runs.history import History
 
 FORMAT = 1
 
@@ -99,13 +99,9 @@ class RunDir:
                 cannot be written to.
         """
         self._refuse_foreign()
-        with errors_of(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = open(self.path / "lock", "a+")
-        with lock:
-            self._lock(lock)
+        with self._lock():
             for partial in self.path.rglob(f"*{PARTIAL}"):
-                partial.unlink()
+                shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
             if self._config_path.exists():
                 self._refuse_other_config(config)
                 # What is there was made on what the file says; what comes is made on this.
@@ -125,9 +121,8 @@ class RunDir:
         if not self.path.exists():
             return
         self._refuse_foreign()
-        with errors_of(self.path), open(self.path / "lock", "a+") as lock:
-            self._lock(lock)
-            shutil.rmtree(self.path)
+        with self._lock():
+            delete_folder(self.path)
 
     def about(self) -> dict[str, Any]:
         """Returns what config.json holds: "config", "versions", "data", ...
@@ -263,7 +258,7 @@ class RunDir:
 
     def save_model(self, content: bytes) -> None:
         """Writes the model, a .keras file."""
-        write_whole(self.model_path, lambda file: file.write(content))
+        write_bytes(self.model_path, content)
 
     @property
     def model_path(self) -> pathlib.Path:
@@ -322,7 +317,7 @@ class RunDir:
             or record["iteration"] <= after
         ]
         text = "".join(json.dumps(record) + "\n" for record in kept)
-        write_whole(self._metrics_path, lambda file: file.write(text.encode()))
+        write_bytes(self._metrics_path, text.encode())
 
     @property
     def _config_path(self) -> pathlib.Path:
@@ -379,16 +374,9 @@ class RunDir:
                 f"{'; '.join(different)}. {_WAY_OUT[config.kind]}"
             )
 
-    def _lock(self, lock: Any) -> None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise UsageError(
-                f"Expected a run directory that no process writes to. Received: {self.path}, "
-                f"which process {holder} is using. Wait for it, or stop it."
-            ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+    def _lock(self) -> contextlib.AbstractContextManager[None]:
+        return lock(
+            self.path / "lock",
+            expected="a run directory that no process writes to",
+            received=self.path,
+        )

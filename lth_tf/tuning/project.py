@@ -10,16 +10,15 @@ The run directories are those of any experiment, for the report and the export.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from lth_tf.errors import UsageError
-from lth_tf.files import PARTIAL, errors_of, read_json, write_json
+from lth_tf import locks
+from lth_tf.errors import UsageError, errors_of
+from lth_tf.files import PARTIAL, delete_folder, read_json, write_json
 from lth_tf.runs.run_dir import RunDir
 
 FORMAT = 1
@@ -88,8 +87,7 @@ class Project:
         with contextlib.ExitStack() as held:
             for file in sorted(self.path.glob("locks/*")):
                 held.enter_context(self.lock(file.name))
-            with errors_of(self.path):
-                shutil.rmtree(self.path)
+            delete_folder(self.path)
 
     @contextlib.contextmanager
     def lock(self, name: str, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
@@ -103,25 +101,12 @@ class Project:
         Raises:
             UsageError: if another process has the lock and it is not waited for.
         """
-        with errors_of(self.path):
-            (self.path / "locks").mkdir(parents=True, exist_ok=True)
-            file = open(self.path / "locks" / name, "a+")
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                holder = file.read().strip() or "unknown"
-                if waiting is None:
-                    raise UsageError(
-                        f"Expected a search that no process works on. Received: {self.path}, "
-                        f"which process {holder} is using. Wait for it, or stop it."
-                    ) from None
-                waiting(holder)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
+        with locks.lock(
+            self.path / "locks" / name,
+            expected="a search that no process works on",
+            received=self.path,
+            waiting=waiting,
+        ):
             yield
 
     @property

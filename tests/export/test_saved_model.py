@@ -11,8 +11,7 @@ from keras import layers
 from export.coding import deflated, encode
 from export.forward import fold_constants
 from export.saved_model import dense_saved_model, payload_bytes, to_saved_model
-from export.size import kernel_limit, kernels
-from export.whole import bytes_on_disk
+from export.size import bytes_on_disk, kernel_limit, kernels
 from lth_tf import networks
 from lth_tf.errors import UsageError
 from lth_tf.masking.model import get_masks, set_masks, strip_masks

@@ -1,4 +1,7 @@
-"""verify: stock runtimes in processes of their own, and what happens to bad files."""
+"""verify: stock runtimes in processes of their own, and what they say of bad files."""
+
+import contextlib
+import os
 
 import numpy as np
 import pytest
@@ -25,25 +28,42 @@ def test_a_saved_model_in_all_three_loaders(lenet, tmp_path):
     assert report.outputs.shape == (100, 10)
 
 
-def test_a_file_of_another_model_is_deleted(lenet, tmp_path):
+def test_a_file_of_another_model_is_left_as_it_is(lenet, tmp_path):
     path = to_tflite(lenet(2).model, tmp_path / "ticket.tflite")
+    content = path.read_bytes()
     trained = lenet(7)
     with pytest.raises(
-        RunError, match=r"ticket\.tflite failed.*deleted: in ai_edge_litert.*differ"
+        RunError, match=r"ticket\.tflite failed verification: in ai_edge_litert.*differ"
     ):
         verify(path, trained.model, trained.images)
-    assert not path.exists()
+    assert path.read_bytes() == content
+    assert os.listdir(tmp_path) == ["ticket.tflite"]
+
+
+@pytest.mark.parametrize("wrong", ["values forgotten", "float64 examples", "another shape"])
+def test_a_wrong_call_leaves_the_file(lenet, wrong, tmp_path):
+    trained = lenet(2)
+    path = to_tflite(trained.model, tmp_path / "ticket.tflite", values="float16")
+    content = path.read_bytes()
+    examples = trained.images[:8]
+    if wrong == "float64 examples":
+        examples = examples.astype(np.float64)
+    if wrong == "another shape":
+        examples = examples[:, :14]
+    with contextlib.suppress(RunError, UsageError, ValueError):
+        verify(path, trained.model, examples, values="float32" if "values" in wrong else "float16")
+    assert path.read_bytes() == content
 
 
 @pytest.mark.slow
-def test_a_truncated_saved_model_is_deleted(lenet, tmp_path):
+def test_a_truncated_saved_model(lenet, tmp_path):
     trained = lenet(2)
     path = to_saved_model(trained.model, tmp_path / "ticket")
     content = (path / "saved_model.pb").read_bytes()
     (path / "saved_model.pb").write_bytes(content[: len(content) // 2])
-    with pytest.raises(RunError, match=r"deleted: tf\.saved_model\.load does not run it: .*Error"):
+    with pytest.raises(RunError, match=r"tf\.saved_model\.load does not run it: .*Error"):
         verify(path, trained.model, trained.images[:8])
-    assert not path.exists()
+    assert path.exists()
 
 
 def test_outputs_that_are_not_finite(lenet, tmp_path):
@@ -53,17 +73,17 @@ def test_outputs_that_are_not_finite(lenet, tmp_path):
     path = to_tflite(broken, tmp_path / "ticket.tflite")
     with pytest.raises(RunError, match=r"100\.00% of its outputs are NaN or infinite"):
         verify(path, trained.model, trained.images[:8])
-    assert not path.exists()
+    assert path.exists()
 
 
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.0])
-def test_a_truncated_tflite_file_is_deleted(lenet, share, tmp_path):
+def test_a_truncated_tflite_file(lenet, share, tmp_path):
     path = to_tflite(lenet(2).model, tmp_path / "ticket.tflite")
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(RunError, match="ai_edge_litert does not run it: "):
         verify(path, lenet(2).model, lenet(2).images[:8])
-    assert not path.exists()
+    assert path.exists()
 
 
 def test_no_examples(lenet, tmp_path):
