@@ -105,10 +105,9 @@ def _callback(options: BenchmarkOptions) -> None:
     """LeNet by `fit` with and without TicketCallback, three levels with all their files."""
     import keras
 
-    from lth_tf.datasets.preprocessing import normalize
     from lth_tf.masking.model import to_numpy
     from lth_tf.tickets.callback import TicketCallback
-    from lth_tf.training.trainer import make_optimizer
+    from lth_tf.training.optimizers import make_optimizer
 
     config = _config("lenet")
     data = _data(config, validation=5_000)
@@ -128,10 +127,10 @@ def _callback(options: BenchmarkOptions) -> None:
             tickets = TicketCallback(folder, epochs_per_level=epochs, levels=levels - 1, verbose=0)
             start = time.perf_counter()
             model.fit(
-                normalize(split.images),
+                data.preprocessing(split.images),
                 split.labels,
                 batch_size=config.batch_size,
-                validation_data=(normalize(held_out.images), held_out.labels),
+                validation_data=(data.preprocessing(held_out.images), held_out.labels),
                 validation_batch_size=1_000,
                 epochs=levels * epochs,
                 callbacks=[tickets] if with_tickets else [],
@@ -325,16 +324,16 @@ def _fit_rate(
     import keras
     import tensorflow as tf
 
-    from lth_tf.datasets.preprocessing import normalize
-    from lth_tf.training.trainer import make_optimizer
+    from lth_tf.training.optimizers import make_optimizer
 
-    split = _data(config, _FEW).train
+    data = _data(config, _FEW)
+    split = data.train
     batches = (
         tf.data.Dataset.from_tensor_slices((split.images, split.labels))
         .shuffle(len(split))
         .repeat()
         .batch(config.batch_size)
-        .map(lambda images, labels: (normalize(images), labels))
+        .map(lambda images, labels: (data.preprocessing(images), labels))
         .prefetch(2)
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -133,7 +133,12 @@ def train_levels(
             run_dir.forget_metrics(stage, after=-1)
             for watcher in watchers:
                 watcher.stage_started(stage, config.final_density[level - 1], 0)
-            job = {"config": config.to_json(), "kept": kept, "jit": compiled}
+            job = {
+                "config": config.to_json(),
+                "kept": kept,
+                "jit": compiled,
+                "preprocessing": dataclasses.asdict(data.preprocessing),
+            }
             weights, history = _train(stage, model, data, job, run_dir, watchers)
             zeros = {path: (weights[path] != 0).astype(np.uint8) for path in kept}
             run_dir.save_stage(stage, {**dense, **zeros}, weights, history)
@@ -175,6 +180,6 @@ def _train(
 
 def _arrays(data: Data) -> dict[str, np.ndarray]:
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    return {f"{name}_x": split.images for name, split in splits.items()} | {
+    return {f"{name}_x": split.inputs for name, split in splits.items()} | {
         f"{name}_y": split.labels for name, split in splits.items()
     }

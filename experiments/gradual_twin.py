@@ -22,27 +22,29 @@ import tensorflow as tf
 import tf_keras
 
 from lth_tf.config import GradualConfig
-from lth_tf.datasets.preprocessing import augment, normalize
+from lth_tf.datasets import Preprocessing, Split
 from lth_tf.errors import RunError
 from lth_tf.files import read_arrays, read_json, write_arrays
-from lth_tf.seeding import BatchOrder, stream_seed
+from lth_tf.seeding import stream_seed
 from lth_tf.to_tf_keras import twin, twin_optimizer, twin_variables
+from lth_tf.training import loop
+from lth_tf.training.batches import Examples, InMemoryBatches
+from lth_tf.training.optimizers import add_weight_decay, make_optimizer
 from lth_tf.training.schedules import schedule
-from lth_tf.training.trainer import make_optimizer
-
-_EVALUATION_BATCH = 500
+from lth_tf.training.step import batch_totals
 
 
 class GradualTraining:
     """Trains a tf_keras model while tensorflow-model-optimization prunes it.
 
-    Batches, augmentation, learning rate and penalty are those of `lth_tf.training.trainer`.
+    Batches, loop, learning rate and weight decay are those of `lth_tf.training`.
 
     Args:
         model: the network at its initial weights.
         kept: weight path -> number of weights to keep in the end; other weights are
             not pruned.
-        splits: "train", "validation" and "test" -> images and labels.
+        splits: "train", "validation" and "test" -> examples.
+        preprocessing: what is done to inputs before the network.
         config: what to do.
         jit: compile with XLA.
     """
@@ -51,7 +53,8 @@ class GradualTraining:
         self,
         model: keras.Model,
         kept: dict[str, int],
-        splits: dict[str, tuple[np.ndarray, np.ndarray]],
+        splits: dict[str, Split],
+        preprocessing: Preprocessing,
         config: GradualConfig,
         jit: bool,
     ):
@@ -61,16 +64,14 @@ class GradualTraining:
         self._weights = twin_variables(model, copy)
         self._model = _with_pruning(copy, self._weights, kept, config.prunings())
         self._masks = _masks(self._model, self._weights)
-        self._splits = {name: (tf.constant(x), tf.constant(y)) for name, (x, y) in splits.items()}
-        self._order = BatchOrder(
-            len(splits["train"][1]), config.batch_size, stream_seed(config.seed, "order")
-        )
+        self._batches = InMemoryBatches(splits["train"], preprocessing, config)
+        self._examples = {name: Examples(split, preprocessing) for name, split in splits.items()}
         self._optimizer = twin_optimizer(make_optimizer(config))
         self._optimizer.build(self._model.trainable_variables)
         self._schedule = schedule(config)
         self._loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         self._train = tf.function(self._train_interval, jit_compile=jit, autograph=False)
-        self._totals = tf.function(self._totals_of_batch, jit_compile=jit, autograph=False)
+        self._totals = tf.function(self._totals_of, jit_compile=jit, autograph=False)
 
     def evaluations(self) -> Iterator[dict[str, Any]]:
         """Trains to the last iteration, and yields an evaluation after every interval.
@@ -86,10 +87,8 @@ class GradualTraining:
         while iteration < config.iterations:
             count = min(config.eval_interval, config.iterations - iteration)
             # Always of one shape, so that the last, shorter interval is no new trace.
-            batches = self._order.indices(iteration, config.eval_interval)
-            loss, bad = self._train(
-                tf.constant(batches), tf.constant(iteration), tf.constant(count)
-            )
+            feed = self._batches.feed(iteration, config.eval_interval)
+            loss, bad = self._train(feed, tf.constant(iteration), tf.constant(count))
             _refuse_non_finite(int(bad) < 0, "loss", int(bad) + 1)
             update_step.on_epoch_end(iteration)  # zeroes what the last update moved
             iteration += count
@@ -145,59 +144,31 @@ class GradualTraining:
 
     def _measure(self, split: str) -> tuple[float, float]:
         """Returns the mean loss and the accuracy on a split."""
-        images, labels = self._splits[split]
-        examples = int(labels.shape[0])
-        loss, right = 0.0, 0
-        for start in range(0, examples, _EVALUATION_BATCH):
-            part = slice(start, start + _EVALUATION_BATCH)
-            totals = self._totals(images[part], labels[part])
-            loss, right = loss + float(totals[0]), right + int(totals[1])
-        return loss / examples, right / examples
+        loss, correct = self._totals(split)
+        labels = self._examples[split].labels
+        return float(loss) / labels, int(correct) / labels
 
-    def _totals_of_batch(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        logits = self._model(normalize(images), training=False)
-        losses = keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-        right = tf.equal(tf.argmax(logits, -1, tf.int32), labels)
-        return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, tf.int32))
+    def _totals_of(self, split: str) -> tuple[tf.Tensor, tf.Tensor]:
+        def measure(inputs, labels):
+            return batch_totals(self._model(inputs, training=False), labels)
+
+        return loop.totals(measure, self._examples[split])
 
     def _train_interval(
-        self, batches: tf.Tensor, first: tf.Tensor, count: tf.Tensor
+        self, feed: tf.Tensor, first: tf.Tensor, count: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Trains on the first `count` rows of `batches`: loss sum, first bad iteration or -1."""
-        images, labels = self._splits["train"]
+        return loop.train(self._update, self._batches, feed, first, count)
 
-        def body(i, loss_sum, bad):
-            rows = batches[i]
-            loss = self._step(tf.gather(images, rows), tf.gather(labels, rows), first + i)
-            failed = tf.logical_and(bad < 0, tf.logical_not(tf.math.is_finite(loss)))
-            return i + 1, loss_sum + loss, tf.where(failed, first + i, bad)
-
-        _, loss_sum, bad = tf.while_loop(
-            lambda i, *_: i < count,
-            body,
-            (tf.constant(0), tf.constant(0.0), tf.constant(-1)),
-            parallel_iterations=1,
-        )
-        return loss_sum, bad
-
-    def _step(self, images: tf.Tensor, labels: tf.Tensor, iteration: tf.Tensor) -> tf.Tensor:
+    def _update(self, inputs: tf.Tensor, labels: tf.Tensor, iteration: tf.Tensor) -> tf.Tensor:
         """Makes one optimizer update and returns the loss before it."""
-        config = self._config
-        if config.augment:
-            seed = stream_seed(config.seed, "augment")
-            images = augment(images, tf.stack([seed, iteration * 2]))
         if self._schedule is not None:
             self._optimizer.learning_rate.assign(self._schedule(iteration))
         with tf.GradientTape() as tape:
             # The wrapped layers count their steps, prune and zero their weights here.
-            loss = self._loss(labels, self._model(normalize(images), training=True))
+            loss = self._loss(labels, self._model(inputs, training=True))
         variables = self._model.trainable_variables
         gradients = tape.gradient(loss, variables)
-        if config.weight_decay:
-            gradients = [
-                g + config.weight_decay * v if len(v.shape) > 1 else g
-                for g, v in zip(gradients, variables, strict=True)
-            ]
+        gradients = add_weight_decay(gradients, variables, self._config.weight_decay)
         self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss
 
@@ -267,7 +238,11 @@ def main(path: str) -> None:
     training = GradualTraining(
         keras.models.load_model(folder / "model.keras", compile=False),
         job["kept"],
-        {name: (data[f"{name}_x"], data[f"{name}_y"]) for name in ("train", "validation", "test")},
+        {
+            name: Split(data[f"{name}_x"], data[f"{name}_y"])
+            for name in ("train", "validation", "test")
+        },
+        Preprocessing(**job["preprocessing"]),
         config,
         job["jit"],
     )

@@ -40,7 +40,7 @@ class Starts(lottery.Watcher):
         original = lottery._resume
 
         def resume(stage, ticket, trainer, run_dir):
-            model = trainer._model
+            model = trainer.model
             self.models[str(stage)] = (get_masks(model), get_weights(model))
             return original(stage, ticket, trainer, run_dir)
 

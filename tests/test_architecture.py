@@ -17,7 +17,7 @@ ROOMS = [
     {"pruning", "runs"},
     {"masking"},
     {"cli", "config"},
-    {"files", "locks", "registry", "options", "seeding"},
+    {"files", "locks", "registry", "options", "seeding", "backend"},
     {"errors"},
 ]
 HEIGHT = {name: -height for height, names in enumerate(ROOMS) for name in names}

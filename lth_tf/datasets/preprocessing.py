@@ -1,4 +1,4 @@
-"""What is done to images: resizing on the host, normalization on the device."""
+"""What is done to images: resizing on the host, augmentation on the device."""
 
 import numpy as np
 import tensorflow as tf
@@ -22,14 +22,6 @@ def resize(images: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
     if images.shape[-1] == 1:
         resized = np.repeat(resized, channels, axis=-1)
     return resized
-
-
-def normalize(images: tf.Tensor) -> tf.Tensor:
-    """Returns float32 images in [0, 1] of uint8 ones.
-
-    The paper does not state its input normalization.
-    """
-    return tf.cast(images, tf.float32) / 255.0
 
 
 def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

@@ -17,6 +17,7 @@ from lth_tf.masking.model import (
     to_numpy,
     weight_variables,
 )
+from lth_tf.training.batches import InMemoryBatches
 from lth_tf.training.schedules import WarmupAndDrops
 from lth_tf.training.trainer import Trainer, uses_jit
 
@@ -77,11 +78,12 @@ def test_the_compiled_loop_matches_plain_keras(digits):
     slow.compile(
         keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
+    batches = InMemoryBatches(digits.train, digits.preprocessing, config)
     losses = [
         slow.train_on_batch(
             digits.train.images[rows].astype(np.float32) / 255, digits.train.labels[rows]
         )
-        for rows in trainer._order.indices(0, 20)
+        for rows in batches.feed(0, 20).numpy()
     ]
     for path, value in get_weights(slow).items():
         np.testing.assert_allclose(get_weights(fast)[path], value, atol=1e-5)
@@ -122,9 +124,10 @@ def test_every_training_starts_afresh(digits):
     ended = get_weights(model)
     set_weights(model, start)
     trainer.restart()
-    assert int(trainer._optimizer.iterations) == 0
-    slots = [v for v in trainer._optimizer.variables if v.shape and len(v.shape) > 1]
-    assert slots and all((to_numpy(slot) == 0).all() for slot in slots)
+    state = trainer.state()
+    assert state["optimizer/0"] == 0  # updates made
+    slots = [v for name, v in state.items() if name.startswith("optimizer/") and v.ndim > 1]
+    assert len(slots) == 3 and all((slot == 0).all() for slot in slots)
     second = trainer.fit()
     assert same(ended, get_weights(model))
     assert first.evaluations == second.evaluations

@@ -1,0 +1,250 @@
+"""Many updates and an evaluation in one compiled call.
+
+Data, weights, masks and the best weights so far are on the device. Masks and weights
+are are variables that are assigned, so what is compiled serves every level. A whole interval
+is a loop whose trip count is known when it is compiled: XLA on a GPU otherwise asks the
+host before each iteration. Intervals of other lengths (the last one, or up to a rewind
+iteration) share a second program.
+"""
+
+import collections
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lth_tf.masking.model import weight_variables
+from lth_tf.training.batches import Batches, Examples
+from lth_tf.training.step import Step
+
+# Large enough to keep the cores busy, small enough for the activations of convolutions.
+EVALUATION_BATCH = 500
+
+Update = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+Measure = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """Metrics of an interval of training.
+
+    Attributes:
+        train_loss: mean loss of its batches; None if there was none.
+        not_finite: iteration of the first update whose loss was not finite, or None.
+        validation_loss: mean loss of the validation set after it.
+        validation_accuracy: fraction of its labels predicted.
+        test_accuracy: the same of the test set, or None if it was not asked for.
+    """
+
+    train_loss: float | None
+    not_finite: int | None
+    validation_loss: float
+    validation_accuracy: float
+    test_accuracy: float | None
+
+
+class CompiledLoop:
+    """Trains intervals and evaluates, each in one compiled call.
+
+    Args:
+        model: what is trained.
+        step: how.
+        batches: on what.
+        examples: "train", "validation" and "test" -> examples to evaluate.
+        jit: compile with XLA.
+        length: updates of a whole interval.
+        tests: whether intervals may end with the test set.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        step: Step,
+        batches: Batches,
+        examples: Mapping[str, Examples],
+        jit: bool,
+        length: int,
+        tests: bool,
+    ):
+        self._step = step
+        self._batches = batches
+        self._examples = examples
+        self._length = length
+        self._tests = tests
+        self._weights = list(weight_variables(model).values())
+        self._best = [tf.Variable(v.value, trainable=False) for v in self._weights]
+        self._best_loss = tf.Variable(np.inf, dtype=tf.float32, trainable=False)
+        self._traces: collections.Counter[str] = collections.Counter()
+
+        def compiled(function: Callable) -> Callable:
+            # TensorFlow warns of a method that is traced for one Trainer after the other,
+            # but knows no code of a partial.
+            return tf.function(functools.partial(function), jit_compile=jit, autograph=False)
+
+        # Traced once and called in several programs.
+        self._update, self._measure = compiled(step.update), compiled(step.measure)
+        self._programs = {
+            kind: compiled(functools.partial(self._train_and_evaluate, kind))
+            for kind in ("evaluation", "whole", "part")
+        }
+        self._outcome = compiled(self._count_at_end)
+        self._totals = compiled(self._totals_of)
+
+    @property
+    def traces(self) -> int:
+        """How often a program was traced, at most: 1 is never anew."""
+        return max(self._traces.values(), default=0)
+
+    def state(self) -> dict[str, list[Any]]:
+        """Returns name -> variables that belong to a training beside weights and step."""
+        return {"best": [*self._best, self._best_loss]}
+
+    def restart(self) -> None:
+        """Forgets the best weights."""
+        self._best_loss.assign(np.inf)
+
+    def interval(self, first: int, count: int, tested: bool) -> Interval:
+        """Makes `count` updates from iteration `first`, then evaluates.
+
+        The weights are kept if no validation loss since `restart` was as low.
+
+        Args:
+            first: number of updates made before.
+            count: number of updates, at most `length`; 0 evaluates only.
+            tested: whether the test set is evaluated too.
+        """
+        kind = "part" if count else "evaluation"
+        kind = "whole" if count == self._length else kind
+        loss_sum, bad, loss, correct, test = self._programs[kind](
+            # Of one shape for all parts.
+            self._batches.feed(first, self._length if count else 0),
+            tf.constant(first),
+            tf.constant(count),
+            tf.constant(tested),
+        )
+        return Interval(
+            train_loss=float(loss_sum) / count if count else None,
+            not_finite=int(bad) if int(bad) >= 0 else None,
+            validation_loss=float(loss),
+            validation_accuracy=int(correct) / self._examples["validation"].labels,
+            test_accuracy=int(test) / self._examples["test"].labels if tested else None,
+        )
+
+    def outcome(self) -> dict[str, float]:
+        """Returns the accuracies at the end of a training, by their names in a History."""
+        sizes = {"final_test": "test", "final_train": "train", "early_stop_test": "test"}
+        return {
+            f"{name}_accuracy": int(correct) / self._examples[sizes[name]].labels
+            for name, correct in self._outcome().items()
+        }
+
+    def accuracy(self, split: str) -> float:
+        """Returns the model's accuracy on a split."""
+        return int(self._totals(split)[1]) / self._examples[split].labels
+
+    def _train_and_evaluate(
+        self, kind: str, feed: Any, first: tf.Tensor, count: tf.Tensor, tested: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        self._traces[kind] += 1
+        loss_sum, bad = tf.constant(0.0), tf.constant(-1)
+        if kind != "evaluation":
+            # XLA makes no loop of one trip and would then round otherwise: it is not told.
+            known = kind == "whole" and self._length > 1
+            trips = self._length if known else count
+            loss_sum, bad = train(self._update, self._batches, feed, first, trips)
+        total, correct = self._totals_of("validation")
+        loss = total / self._examples["validation"].labels
+        better = loss < self._best_loss
+        for best, variable in zip(self._best, self._weights, strict=True):
+            best.assign(tf.where(better, variable.value, best))
+        self._best_loss.assign(tf.where(better, loss, self._best_loss))
+        test = tf.constant(0)
+        if self._tests:
+            test = tf.cond(tested, lambda: self._totals_of("test")[1], lambda: tf.constant(0))
+        return loss_sum, bad, loss, correct, test
+
+    def _count_at_end(self) -> dict[str, tf.Tensor]:
+        """Counts correct predictions of the last and the best weights; leaves the last."""
+
+        def test_and_swap(i, _, second):
+            correct = self._totals_of("test")[1]
+            for variable, best in zip(self._weights, self._best, strict=True):
+                last = tf.identity(variable.value)
+                variable.assign(best)
+                best.assign(last)
+            return i + 1, second, correct
+
+        train = self._totals_of("train")[1]
+        _, last, best = tf.while_loop(
+            lambda i, *_: i < 2, test_and_swap, (0, 0, 0), parallel_iterations=1
+        )
+        return {"final_train": train, "final_test": last, "early_stop_test": best}
+
+    def _totals_of(self, split: str) -> tuple[tf.Tensor, tf.Tensor]:
+        return totals(self._measure, self._examples[split])
+
+
+def train(
+    update: Update, batches: Batches, feed: Any, first: tf.Tensor, count: tf.Tensor | int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Makes updates, one after the other. To be traced.
+
+    Args:
+        update: `Step.update`.
+        batches: where its examples come from.
+        feed: what `batches` handed over.
+        first: iteration of the first update, an int32 scalar.
+        count: number of updates; a number if it is to be known when this is compiled.
+
+    Returns:
+        Sum of their losses; iteration of the first that was not finite, or -1.
+    """
+
+    def body(i, loss_sum, bad):
+        row = tf.nest.map_structure(lambda tensor: tensor[i], feed)
+        loss = update(*batches.batch(row, first + i), first + i)
+        failed = tf.logical_and(bad < 0, tf.logical_not(tf.math.is_finite(loss)))
+        return i + 1, loss_sum + loss, tf.where(failed, first + i, bad)
+
+    _, loss_sum, bad = tf.while_loop(
+        lambda i, *_: i < count,
+        body,
+        (tf.constant(0), tf.constant(0.0), tf.constant(-1)),
+        parallel_iterations=1,
+    )
+    return loss_sum, bad
+
+
+def totals(measure: Measure, examples: Examples) -> tuple[tf.Tensor, tf.Tensor]:
+    """Evaluates all examples, batch by batch. To be traced.
+
+    Args:
+        measure: `Step.measure`.
+        examples: what to evaluate.
+
+    Returns:
+        Sum of their losses; number of labels predicted.
+    """
+    size = min(EVALUATION_BATCH, len(examples))
+    whole = len(examples) // size
+
+    def add(start, size, loss, correct):
+        part = measure(*examples.part(start, size))
+        return loss + part[0], correct + part[1]
+
+    def body(i, loss, correct):
+        return i + 1, *add(i * size, size, loss, correct)
+
+    _, loss, correct = tf.while_loop(
+        lambda i, *_: i < whole,
+        body,
+        (tf.constant(0), tf.constant(0.0), tf.constant(0)),
+        parallel_iterations=1,
+    )
+    if len(examples) % size:
+        loss, correct = add(whole * size, len(examples) - whole * size, loss, correct)
+    return loss, correct

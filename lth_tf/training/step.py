@@ -1,0 +1,158 @@
+"""One update of the weights."""
+
+from typing import Any, Protocol
+
+import keras
+import tensorflow as tf
+
+from lth_tf.config import ExperimentConfig
+from lth_tf.masking.layers import layers_of, own_slots, pruned_are_zero
+from lth_tf.masking.model import random_states, to_numpy, weight_variables
+from lth_tf.seeding import stream_seed
+from lth_tf.training.hooks import Hooks
+from lth_tf.training.optimizers import add_weight_decay, make_optimizer
+from lth_tf.training.schedules import schedule
+
+
+class Step(Protocol):
+    """What the compiled loop needs of a step. Weights and masks are the model's variables.
+
+    A step that cannot be traced, because it is no TensorFlow, replaces the loop as well.
+    """
+
+    def state(self) -> dict[str, list[Any]]:
+        """Returns name -> variables that belong to a training beside the weights."""
+
+    def restart(self, iteration: int) -> None:
+        """Called on the host: the next update is the first of a training."""
+
+    def update(self, inputs: tf.Tensor, labels: tf.Tensor, iteration: tf.Tensor) -> tf.Tensor:
+        """Makes one update and returns the loss before it, a float32 scalar. Traced."""
+
+    def measure(self, inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns what `batch_totals` returns, for the weights as they are. Traced."""
+
+
+class DenseStep:
+    """Forward pass, loss, gradient and optimizer, as Keras computes them.
+
+    Pruned weights are stored as 0 and stay 0, see `pruned_are_zero`. The loss is the mean
+    cross-entropy of the batch plus whatever losses the model has itself (regularizers,
+    activity regularizers, `add_loss`) plus that of the hooks.
+
+    Args:
+        model: returns logits [batch, ..., classes] for labels [batch, ...].
+        config: optimizer, learning rates, weight decay and seed.
+        hooks: what a method adds.
+    """
+
+    def __init__(self, model: keras.Model, config: ExperimentConfig, hooks: Hooks | None = None):
+        self._model = model
+        self._config = config
+        self._hooks = hooks or Hooks()
+        self._loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        self._optimizer = make_optimizer(config)
+        self._schedule = schedule(config)
+        self._variables = [*model.trainable_variables, *self._hooks.trainable_variables]
+        self._optimizer.build(self._variables)
+        self._fresh_optimizer = [to_numpy(v) for v in self._optimizer.variables]
+        self._paths = {id(v): path for path, v in weight_variables(model).items()}
+        self._masks = {id(raw): mask for sub in layers_of(model) for raw, mask in own_slots(sub)}
+        self._random_states = random_states(model)
+
+    def state(self) -> dict[str, list[Any]]:
+        """Returns the optimizer's variables and those of the hooks."""
+        return {
+            "optimizer": self._optimizer.variables,
+            "hooks": [*self._hooks.variables, *self._hooks.trainable_variables],
+        }
+
+    def restart(self, iteration: int) -> None:
+        """Clears the optimizer's slots and lets the hooks set their variables."""
+        for variable, value in zip(self._optimizer.variables, self._fresh_optimizer, strict=True):
+            variable.assign(value)
+        self._hooks.restart(iteration)
+
+    @pruned_are_zero()
+    def update(self, inputs: tf.Tensor, labels: tf.Tensor, iteration: tf.Tensor) -> tf.Tensor:
+        """Makes one optimizer update and returns the loss before it."""
+        self._set_random_states(iteration)
+        self._hooks.before_update(iteration)
+        if self._schedule is not None:
+            # Of the iteration, not of the optimizer's count of its own updates, which
+            # starts at 0 after rewinding: Adam's bias correction goes with its slots.
+            self._optimizer.learning_rate.assign(self._schedule(iteration))
+        with tf.GradientTape() as tape:
+            loss = self._loss(labels, self._model(inputs, training=True))
+            extra = additional_losses(self._model)
+            hooked = self._hooks.extra_loss(iteration)
+            if hooked is not None:
+                extra.append(tf.cast(hooked, loss.dtype))
+            loss = tf.add_n([loss, *extra]) if extra else loss
+        gradients = tape.gradient(
+            loss, self._variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        if extra:
+            gradients = self._masked(gradients)
+        self._optimizer.apply(
+            add_weight_decay(gradients, self._variables, self._config.weight_decay),
+            self._variables,
+        )
+        self._zero_constrained()
+        self._hooks.after_update(iteration, self._by_path(gradients))
+        return loss
+
+    @pruned_are_zero()
+    def measure(self, inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the batch's summed loss and how many of its labels are predicted."""
+        loss, correct = batch_totals(self._model(inputs, training=False), labels)
+        for extra in additional_losses(self._model):
+            loss += extra * labels.shape.num_elements()
+        return loss, correct
+
+    def _set_random_states(self, iteration: tf.Tensor) -> None:
+        for number, state in enumerate(self._random_states):
+            seed = stream_seed(self._config.seed, "dropout", number)
+            # A layer may draw more than once an iteration.
+            state.assign(tf.cast(tf.stack([seed, iteration * 1024]), state.dtype))
+
+    def _masked(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Masks gradients that do not all come from where the layers read their weights."""
+        return [
+            g * tf.cast(self._masks[id(v)].value, g.dtype) if id(v) in self._masks else g
+            for g, v in zip(gradients, self._variables, strict=True)
+        ]
+
+    def _zero_constrained(self) -> None:
+        """Zeroes pruned weights that a constraint may have moved."""
+        for variable in self._variables:
+            if variable.constraint is not None and id(variable) in self._masks:
+                mask = tf.cast(self._masks[id(variable)].value, variable.dtype)
+                variable.assign(variable.value * mask)
+
+    def _by_path(self, gradients: list[tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {
+            self._paths[id(v)]: g
+            for g, v in zip(gradients, self._variables, strict=True)
+            if id(v) in self._paths
+        }
+
+
+def additional_losses(model: keras.Model) -> list[tf.Tensor]:
+    """Returns the scalars that a model's last call added to the loss, as Keras sums them up."""
+    return [tf.reduce_sum(tf.cast(loss, tf.float32)) for loss in model.losses]
+
+
+def batch_totals(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns a batch's summed cross-entropy and how many labels have the largest logit.
+
+    Args:
+        logits: [batch, ..., classes].
+        labels: int32 [batch, ...].
+
+    Returns:
+        float32 scalar, int32 scalar.
+    """
+    losses = keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    correct = tf.equal(tf.argmax(logits, -1, tf.int32), labels)
+    return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(correct, tf.int32))
