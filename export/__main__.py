@@ -11,7 +11,7 @@ the zeros. Latency is that of one example on one thread.
 import signal
 import sys
 
-from export.options import ExportOptions
+from export.config import ExportOptions
 from lth_tf.cli import flags, program, tf_logging
 
 

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from export.formats import FORMATS
 from lth_tf.cli import flags, program, tf_logging
 from lth_tf.config import ExperimentConfig, run_name
 from lth_tf.errors import UsageError
@@ -24,7 +25,7 @@ from lth_tf.options import Options, option
 
 if TYPE_CHECKING:
     from export.command import Artifact
-    from export.source import Source
+    from export.ticket import Ticket
     from lth_tf.runs.run_dir import RunDir
 
 _TICKETS = "lenet"
@@ -83,7 +84,7 @@ def _run() -> None:
         print(file)
 
 
-def _sources(options: BenchmarkOptions) -> "Iterator[tuple[Source, str, float]]":
+def _sources(options: BenchmarkOptions) -> "Iterator[tuple[Ticket, str, float]]":
     """Yields what to export, with its network and the percentage of weights remaining."""
     for network in options.networks.split(","):
         yield from _tickets(options) if network == _TICKETS else _pruned(network, options)
@@ -111,10 +112,9 @@ def _trained(config: ExperimentConfig, options: BenchmarkOptions) -> "RunDir":
     return run_dir
 
 
-def _tickets(options: BenchmarkOptions) -> "Iterator[tuple[Source, str, float]]":
+def _tickets(options: BenchmarkOptions) -> "Iterator[tuple[Ticket, str, float]]":
     """Yields LeNet's tickets whose sizes are nearest to the wanted ones."""
-    from export.options import ExportOptions
-    from export.source import load
+    from export.ticket import load
     from lth_tf.runs.run_dir import Stage
 
     config = ExperimentConfig(
@@ -124,14 +124,13 @@ def _tickets(options: BenchmarkOptions) -> "Iterator[tuple[Source, str, float]]"
     densities = [run_dir.summary(Stage(level))["density"] for level in range(config.levels + 1)]
     for wanted in options.remaining:
         level = min(range(1, 21), key=lambda n: abs(densities[n] - wanted / 100))
-        source = load(ExportOptions(run=str(run_dir.path), level=level, data_dir=options.data_dir))
+        source = load(run_dir.path, level, data_dir=options.data_dir)
         yield source, _TICKETS, 100 * densities[level]
 
 
-def _pruned(network: str, options: BenchmarkOptions) -> "Iterator[tuple[Source, str, float]]":
+def _pruned(network: str, options: BenchmarkOptions) -> "Iterator[tuple[Ticket, str, float]]":
     """Yields a briefly trained network, pruned to each size at once."""
-    from export.options import ExportOptions
-    from export.source import load
+    from export.ticket import load
     from lth_tf import networks, pruning
     from lth_tf.masking import arrays as masks
     from lth_tf.masking.model import set_masks, set_weights, strip_masks
@@ -159,7 +158,7 @@ def _pruned(network: str, options: BenchmarkOptions) -> "Iterator[tuple[Source, 
         set_masks(model, kept)
         set_weights(model, trained)
         # The run gives name and data; the dense network itself is refused as no ticket.
-        source = load(ExportOptions(run=str(run_dir.path), level=0), refuse_dense=False)
+        source = load(run_dir.path, 0, refuse_dense=False)
         yield (
             dataclasses.replace(source, model=strip_masks(model), name=f"{network}_{wanted:g}"),
             network,
@@ -167,10 +166,10 @@ def _pruned(network: str, options: BenchmarkOptions) -> "Iterator[tuple[Source, 
         )
 
 
-def _artifacts(source: "Source", options: BenchmarkOptions) -> "Iterator[Artifact]":
+def _artifacts(source: "Ticket", options: BenchmarkOptions) -> "Iterator[Artifact]":
     from export.command import export_one
-    from export.compact import compact
-    from export.options import ExportOptions
+    from export.compaction.compact import compact
+    from export.config import ExportOptions
 
     small = compact(source.model)
     folder = pathlib.Path(options.runs_dir) / "export_benchmark" / "files"
@@ -182,7 +181,7 @@ def _artifacts(source: "Source", options: BenchmarkOptions) -> "Iterator[Artifac
                 values=values,
                 latency_seconds=options.latency_seconds,
             )
-            yield export_one(kind, source.model, small, source, chosen, folder)
+            yield export_one(FORMATS.get(kind), small, source, chosen, folder)
 
 
 def _row(artifact: "Artifact", network: str, remaining: float) -> dict[str, Any]:

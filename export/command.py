@@ -7,18 +7,19 @@ import tempfile
 import keras
 import numpy as np
 
-from export import notes, saved_model, tflite
-from export.compact import compact
-from export.finetune import cluster_weights, quantization_aware
-from export.latency import Latency, latency
-from export.options import ExportOptions
-from export.size import SizeReport, bytes_on_disk, kernels, size_report
-from export.source import Examples, Source, load
-from export.verify import Verification, predict, verify
-from lth_tf.errors import UsageError
+from export import report, ticket
+from export.arrays import part
+from export.compaction.compact import NotCompactable, compact
+from export.config import ExportOptions
+from export.finetuning.finetune import cluster_weights, quantization_aware
+from export.formats import FORMATS, Format, WriteOptions
+from export.signature import signature_of
+from export.size import SizeReport, bytes_on_disk, kernel_arrays, size_report
+from export.ticket import Ticket
+from export.timing import Latency, latency
+from export.verification import Verification, verify
+from lth_tf.errors import RunError, UsageError
 from lth_tf.files import atomic_path
-
-_SUFFIXES = {"tflite": ".tflite", "saved_model": "_saved_model", "keras": ".keras"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +28,13 @@ class Artifact:
 
     Attributes:
         path: the file or folder.
-        kind: "tflite", "saved_model" or "keras".
+        kind: name of the format.
         values: what its weights are stored as.
-        size: its sizes.
+        size: its sizes; of the dense file 0 if that could not be written.
         verification: how close it is to the model.
         latency: its latency, if it was measured.
         payload_bytes: what the kernels take in a SavedModel before deflate, else None.
+        remarks: what is worth telling of it.
     """
 
     path: pathlib.Path
@@ -42,30 +44,46 @@ class Artifact:
     verification: Verification
     latency: Latency | None
     payload_bytes: int | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def run(options: ExportOptions) -> list[Artifact]:
     """Exports what the flags ask for and prints how it went."""
     source = load(options)
-    _refuse_missing_data(options, source)
+    forms = [FORMATS.get(name) for name in options.formats]
+    _refuse_missing_data(options, source, forms)
     print(f"{source.title}\n{_kernel_line(source.model)}", flush=True)
-    model = _finetuned(source, options)
-    small = compact(model) if options.compact else model
-    before, after = _weights(model), _weights(small)
-    if after < before:
-        print(f"Without units that cannot matter kernels have room for {after:,}.")
+    source = dataclasses.replace(source, model=_finetuned(source, options))
+    small = _compacted(source.model) if options.compact else source.model
     folder = pathlib.Path(options.output_dir or source.folder)
     print(f"Writing and verifying {', '.join(options.formats)} ...", flush=True)
-    artifacts = [
-        export_one(kind, model, small, source, options, folder) for kind in options.formats
-    ]
-    print(_report(artifacts, model, source))
+    artifacts = [export_one(form, small, source, options, folder) for form in forms]
+    print(report.text(artifacts, source))
     return artifacts
 
 
-def _refuse_missing_data(options: ExportOptions, source: Source) -> None:
+def load(options: ExportOptions) -> Ticket:
+    """Returns what the flags ask for."""
+    if options.model:
+        return ticket.load_file(options.model, examples=options.examples)
+    if options.run:
+        return ticket.load(
+            options.run,
+            options.level,
+            weights=options.weights,
+            tolerance=options.tolerance,
+            examples=options.examples,
+            data_dir=options.data_dir,
+        )
+    raise UsageError(
+        "Expected --run=RUN_DIR or --model=FILE.keras. Received: neither. --help lists the flags."
+    )
+
+
+def _refuse_missing_data(options: ExportOptions, source: Ticket, forms: list[Format]) -> None:
     """Complains before anything is written."""
-    if options.values == "int8" and "tflite" in options.formats and source.train is None:
+    needed = any(form.needs_examples(options.values) for form in forms)
+    if needed and source.train is None:
         raise UsageError(
             "Expected --examples=FILE.npy for int8 .tflite files: their ranges are chosen on real "
             "inputs. Received: none."
@@ -76,16 +94,22 @@ def _refuse_missing_data(options: ExportOptions, source: Source) -> None:
             "Expected --examples=FILE.npz with inputs x and labels y for --cluster and --qat. "
             f"Received: --examples={options.examples!r}."
         )
+    if finetune and len(source.train.inputs) != 1:
+        raise UsageError(
+            "Expected a classifier of one input for --cluster and --qat. Received: one with the "
+            f"inputs {', '.join(source.train.inputs)}."
+        )
 
 
-def _finetuned(source: Source, options: ExportOptions) -> keras.Model:
+def _finetuned(source: Ticket, options: ExportOptions) -> keras.Model:
     if not options.cluster and not options.qat:
         return source.model
     arguments = {
         "epochs": options.finetune_epochs,
         "learning_rate": options.finetune_learning_rate,
     }
-    train = (source.model, source.train.inputs, source.train.labels)
+    (inputs,) = source.train.inputs.values()
+    train = (source.model, inputs, source.train.labels)
     if options.qat:
         print("Fine-tuning for int8 ...", flush=True)
         return quantization_aware(*train, clusters=options.cluster, **arguments)
@@ -93,126 +117,74 @@ def _finetuned(source: Source, options: ExportOptions) -> keras.Model:
     return cluster_weights(*train, clusters=options.cluster, **arguments)
 
 
+def _compacted(model: keras.Model) -> keras.Model:
+    """Returns the model without units that cannot matter, or as it is if it hides its layers."""
+    try:
+        small = compact(model)
+    except NotCompactable:
+        print("Its layers cannot be followed from input to output: no units are removed.")
+        return model
+    before, after = _weights(model), _weights(small)
+    if after < before:
+        print(f"Without units that cannot matter kernels have room for {after:,}.")
+    return small
+
+
 def export_one(
-    kind: str,
-    model: keras.Model,
-    small: keras.Model,
-    source: Source,
-    options: ExportOptions,
-    folder: pathlib.Path,
+    form: Format, small: keras.Model, source: Ticket, options: ExportOptions, folder: pathlib.Path
 ) -> Artifact:
-    """Writes a file, verifies it and puts it in its place."""
-    values = "float32" if kind == "keras" else options.values
-    path = folder / f"{source.name}_{values}{_SUFFIXES[kind]}"
-    with atomic_path(path, replaces=saved_model.GRAPH_FILE) as partial:
-        _write(kind, small, partial, values, source.representative)
-        verification = verify(partial, model, source.test.inputs, values=values)
+    """Writes a file of a ticket, verifies it and puts it in its place.
+
+    Args:
+        form: of which format.
+        small: the ticket's model, compacted if that was asked for.
+        source: the ticket.
+        options: values, batch size, seconds to measure for.
+        folder: where the file goes.
+    """
+    values = options.values if options.values in form.values else form.values[0]
+    path = folder / f"{source.name}_{values}{form.suffix}"
+    write = WriteOptions(
+        values=values, examples=source.representative, batch_size=options.batch_size or None
+    )
+    with atomic_path(path, replaces=form.marker) as partial:
+        remarks = form.write(small, partial, signature_of(small, source.test.inputs), write)
+        verification = verify(
+            partial,
+            source.model,
+            source.test.inputs,
+            values=values,
+            least_agreement=options.agreement,
+        )
         with tempfile.TemporaryDirectory() as scratch:
-            dense = pathlib.Path(scratch, f"dense{_SUFFIXES[kind]}")
-            _write_dense(kind, model, dense, values, source.representative)
-            size = size_report(partial, small, values, dense_bytes=bytes_on_disk(dense))
-            seconds = 0 if kind == "keras" else options.latency_seconds
-            example = source.test.inputs[:1]
-            measured = latency(partial, dense, example, seconds) if seconds else None
-    payload = saved_model.payload_bytes(small, values) if kind == "saved_model" else None
-    return Artifact(path, kind, values, size, verification, measured, payload)
+            dense = pathlib.Path(scratch, f"dense{form.suffix}")
+            measured, dense_bytes = None, 0
+            try:
+                form.write_dense(source.model, dense, source.signature, write)
+                dense_bytes = bytes_on_disk(dense)
+                measured = _latency(form, partial, dense, source, options)
+            except RunError as error:
+                remarks.append(f"{form.name}: not compared with the dense file: {error}")
+            size = size_report(partial, small, values, dense_bytes=dense_bytes)
+    payload = form.payload_bytes(small, values)
+    return Artifact(path, form.name, values, size, verification, measured, payload, tuple(remarks))
 
 
-def _write(
-    kind: str,
-    model: keras.Model,
-    path: pathlib.Path,
-    values: str,
-    examples: np.ndarray | None,
-) -> None:
-    if kind == "tflite":
-        tflite.to_tflite(model, path, values=values, examples=examples)
-    elif kind == "saved_model":
-        saved_model.to_saved_model(model, path, values=values)
-    else:
-        model.save(path)
-
-
-def _write_dense(
-    kind: str,
-    model: keras.Model,
-    path: pathlib.Path,
-    values: str,
-    examples: np.ndarray | None,
-) -> None:
-    """Writes what the same network takes if nobody makes use of its zeros."""
-    if kind == "tflite":
-        path.write_bytes(tflite.dense_tflite(model, values, examples))
-    elif kind == "saved_model":
-        saved_model.dense_saved_model(model, path)
-    else:
-        model.save(path)
+def _latency(
+    form: Format, path: pathlib.Path, dense: pathlib.Path, source: Ticket, options: ExportOptions
+) -> Latency | None:
+    if not form.timed or not options.latency_seconds:
+        return None
+    size = source.signature.batch_size or options.batch_size or 1
+    inputs = {k: np.resize(v, (size, *v.shape[1:])) for k, v in source.test.inputs.items()}
+    return latency(path, dense, part(inputs, 0, size), options.latency_seconds)
 
 
 def _kernel_line(model: keras.Model) -> str:
     weights = _weights(model)
-    left = sum(int(np.count_nonzero(kernel.numpy())) for kernel in kernels(model))
+    left = sum(int(np.count_nonzero(kernel)) for kernel in kernel_arrays(model))
     return f"{left:,} of {weights:,} kernel weights are not 0 ({100 * left / weights:.2f} %)."
 
 
 def _weights(model: keras.Model) -> int:
-    return sum(int(np.prod(kernel.shape)) for kernel in kernels(model))
-
-
-_COLUMNS = (
-    f"{'file':<40}{'bytes':>11}{'dense bytes':>13}{'ratio':>8}{'limit':>11}{'x limit':>9}"
-    f"{'gzip':>11}{'ms':>9}{'dense ms':>10}{'speed':>8}{'accuracy':>11}"
-)
-
-
-def _report(artifacts: list[Artifact], model: keras.Model, source: Source) -> str:
-    lines = ["", _COLUMNS]
-    lines += [_row(artifact, source.test) for artifact in artifacts]
-    lines += ["", _model_line(model, source), *map(_agreement_line, artifacts)]
-    for artifact in artifacts:
-        lines += notes.speed_notes(model, artifact.kind, artifact.values)
-    lines += [f"Written: {artifact.path}" for artifact in artifacts]
-    return "\n".join(lines)
-
-
-def _row(artifact: Artifact, test: Examples) -> str:
-    size, time = artifact.size, artifact.latency
-    speed = ("-", "-", "-")
-    if time:
-        speed = (
-            f"{time.milliseconds:.3f}",
-            f"{time.dense_milliseconds:.3f}",
-            f"{time.speedup:.2f}x",
-        )
-    accuracy = _accuracy(artifact.verification.outputs, test)
-    return (
-        f"{artifact.path.name:<40}{size.bytes:>11,}{size.dense_bytes:>13,}{size.ratio:>7.1f}x"
-        f"{size.limit:>11,.0f}{size.ratio_to_limit:>9.2f}{size.gzip_bytes:>11,}"
-        f"{speed[0]:>9}{speed[1]:>10}{speed[2]:>8}{accuracy:>11}"
-    )
-
-
-def _accuracy(outputs: np.ndarray, test: Examples) -> str:
-    if test.labels is None:
-        return "-"
-    return f"{100 * np.mean(outputs.argmax(-1) == test.labels):.2f} %"
-
-
-def _model_line(model: keras.Model, source: Source) -> str:
-    number = len(source.test.inputs)
-    if source.train is None:
-        return f"Verified on {number} random inputs only: give real ones with --examples=FILE.npy."
-    if source.test.labels is None:
-        return f"Verified on {number:,} examples."
-    accuracy = _accuracy(predict(model, source.test.inputs), source.test)
-    return f"Verified on {number:,} examples. The Keras model itself has {accuracy}."
-
-
-def _agreement_line(artifact: Artifact) -> str:
-    verification = artifact.verification
-    return (
-        f"{artifact.path.name}: {100 * verification.agreement:.2f} % of the predictions are the "
-        f"model's, outputs differ by up to {verification.max_difference:.1e} "
-        f"({100 * verification.relative_difference:.1g} % of their range), in "
-        f"{', '.join(check.runtime for check in verification.checks)}."
-    )
+    return sum(kernel.size for kernel in kernel_arrays(model))

@@ -12,8 +12,9 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy as to_numpy
 
-from export.coding import BYTES
+from export.saved_model.coding import BYTES
 
+_KERNEL_TYPES = ("float32", "float16", "bfloat16")
 _NOT_KERNELS = ("bias", "gamma", "beta", "scale", "alpha")
 
 
@@ -99,20 +100,19 @@ def information_limit(model: keras.Model, values: str = "float32") -> float:
 def kernel_limit(model: keras.Model, values: str = "float32") -> float:
     """Returns the part of `information_limit` that the kernels have."""
     total = 0.0
-    for variable in kernels(model):
-        kernel = to_numpy(variable)
+    for kernel in kernel_arrays(model):
         kept = int(np.count_nonzero(kernel))
         total += kept * BYTES[values] + kernel.size * _entropy(kept / kernel.size) / 8
     return total
 
 
 def kernels(model: keras.Model) -> list[keras.Variable]:
-    """Returns the weights between units: float32, rank >= 2, no bias or normalization."""
+    """Returns the weights between units: floats of rank >= 2, no bias or normalization."""
     return [
         variable
         for variable in model.variables
         if len(variable.shape) >= 2
-        and variable.dtype == "float32"
+        and variable.dtype in _KERNEL_TYPES
         and not variable.name.endswith(_NOT_KERNELS)
     ]
 
@@ -122,6 +122,11 @@ def bytes_on_disk(path: str | os.PathLike) -> int:
     path = pathlib.Path(path)
     files = [part for part in path.rglob("*") if part.is_file()] if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files)
+
+
+def kernel_arrays(model: keras.Model) -> list[np.ndarray]:
+    """Returns the values of a model's kernels, float32 whatever the model stores."""
+    return [to_numpy(kernel).astype(np.float32) for kernel in kernels(model)]
 
 
 def _entropy(fraction: float) -> float:

@@ -34,7 +34,7 @@ NUMPY_ONLY = [
 ]
 
 # Started in processes of their own: TFMOT turns tf.keras into tf_keras.
-TFMOT_PROGRAMS = ["export.twin", "experiments.gradual_twin"]
+TFMOT_PROGRAMS = ["export.finetuning.tfmot_program", "experiments.gradual_twin"]
 
 
 def sources(package):

@@ -7,8 +7,7 @@ import pytest
 from tensorflow.python.framework import ops
 
 from experiments import lenet, results
-from export import source
-from export.options import ExportOptions
+from export import ticket
 from lth_tf.errors import RunError, UsageError
 from lth_tf.masking.arrays import density
 from lth_tf.masking.model import get_masks
@@ -123,8 +122,8 @@ def test_report_and_export_take_the_trials(searched):
         "trial_002",
     ]
     assert {run.experiment for run in runs} == {"tune_lenet"}
-    options = ExportOptions(run=str(tuner.project.trial("1").path), level=2)
-    assert "lenet on digits, level 2" in source.load(options).title
+    loaded = ticket.load(tuner.project.trial("1").path, level=2)
+    assert "lenet on digits, level 2" in loaded.title
 
 
 def test_best_model_is_the_network_that_decided(searched):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from lth_tf.errors import RunError
 
 # Where `import lth_tf` finds this package.
-_ROOT = str(pathlib.Path(__file__).parents[1])
+_ROOT = str(pathlib.Path(__file__).parents[2])
 
 
 def run_program(file: pathlib.Path, *arguments: str, env: dict[str, str] | None = None) -> str:

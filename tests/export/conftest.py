@@ -42,11 +42,10 @@ def lenet_run(digits, tmp_path_factory):
 @pytest.fixture(scope="session")
 def lenet(lenet_run, digits):
     """Returns a function level -> `Trained` of the run's ticket, trained."""
-    from export.options import ExportOptions
-    from export.source import load
+    from export.ticket import load
 
     def ticket(level):
-        source = load(ExportOptions(run=str(lenet_run.path), level=level))
-        return Trained(source.model, source.test.inputs, source.test.labels)
+        loaded = load(lenet_run.path, level)
+        return Trained(loaded.model, loaded.test.inputs["inputs"], loaded.test.labels)
 
     return ticket

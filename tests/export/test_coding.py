@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from export.coding import encode
-from export.decoding import decode
+from export.saved_model.coding import encode
+from export.saved_model.decoding import decode
 from export.size import kernel_limit
 from lth_tf.errors import UsageError
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from export.compact import compact
+from export.compaction.compact import compact
 from lth_tf.errors import UsageError
 from lth_tf.masking.model import mask_model
 from tests.export.hand_built import difference, edit, kernels, randomize, sequential

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from export.compact import compact
+from export.compaction.compact import compact
 from tests.export.hand_built import edit, kernels, randomize
 
 RELU = {"activation": "relu"}

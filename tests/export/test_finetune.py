@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 from keras import layers
 
-from export.coding import encode
-from export.finetune import cluster_weights, quantization_aware
+from export.finetuning.finetune import cluster_weights, quantization_aware
+from export.saved_model.coding import encode
+from export.signature import predict, signature_of
 from export.size import kernels
-from export.verify import predict
 from lth_tf.errors import UsageError
 from tests.export.small_tickets import digits as small_digits
 from tests.export.small_tickets import ticket
 
 
 def accuracy(model, inputs, labels):
-    return np.mean(predict(model, inputs).argmax(-1) == labels)
+    outputs = predict(signature_of(model), model, {"inputs": inputs})["outputs"]
+    return np.mean(outputs.argmax(-1) == labels)
 
 
 def same_zeros(one, other):

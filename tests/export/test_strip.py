@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from export.strip import strip
+from export.stripping import strip
 from lth_tf.errors import UsageError
 from lth_tf.masking.model import get_masks, mask_model, set_masks
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from keras import layers
 
-from export.compact import compact
-from export.csr import decode, encode, smallest
-from export.flatbuffer import Graph, Op
+from export.compaction.compact import compact
+from export.formats.base import VALUES
 from export.size import information_limit
-from export.sparse_tflite import sparsify
-from export.tflite import VALUES, dense_tflite, to_tflite
+from export.tflite.convert import dense_tflite, to_tflite
+from export.tflite.csr import decode, encode, smallest
+from export.tflite.flatbuffer import Graph, Op
+from export.tflite.sparsify import sparsify
 from lth_tf import networks
 from lth_tf.errors import RunError, UsageError
 from lth_tf.masking.model import strip_masks
@@ -302,15 +303,12 @@ def test_what_cannot_be_asked_for(tmp_path):
     for values, examples, message in (
         ("int4", None, "Expected one of float32, float16, int8. Received: values='int4'"),
         ("int8", None, r"Expected examples for values=int8.*\[n, 64\]"),
-        ("int8", np.zeros((5, 63)), r"finite examples \[n, 64\]. Received: shape=\(5, 63\)"),
+        ("int8", np.zeros((5, 63)), r"finite examples \[n, 64\].*Received: shape=\(5, 63\)"),
         ("int8", np.zeros((0, 64)), "finite examples"),
         ("int8", np.full((5, 64), np.nan), "finite=False"),
     ):
         with pytest.raises(UsageError, match=message):
             to_tflite(model, path, values=values, examples=examples)
-    two = keras.Input((3,)), keras.Input((3,))
-    with pytest.raises(UsageError, match="one input and one output"):
-        to_tflite(keras.Model(two, layers.Add()(two)), path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy as to_numpy
 
-from export.sparse_tflite import DIRECT_DENSITY
+from export.keras_internals import all_layers
+from export.tflite.sparsify import DIRECT_DENSITY
 
 _CONVOLUTIONS = (
     keras.layers.Conv1D,
@@ -15,31 +16,16 @@ _CONVOLUTIONS = (
 )
 
 
-def speed_notes(model: keras.Model, kind: str, values: str) -> list[str]:
-    """Returns where zeros do not make a file faster than the dense one, and why.
+def speed_caveats(model: keras.Model, values: str) -> list[str]:
+    """Returns where zeros do not make a .tflite file faster than the dense one, and why.
 
     Removed units (`export.compact`) make every file faster.
 
     Args:
         model: the plain model in the file.
-        kind: "tflite", "saved_model" or "keras".
         values: what its weights are stored as.
     """
-    if kind == "keras":
-        return [
-            "keras: neither smaller nor faster than a dense .keras file, which stores zeros as "
-            "well; it is for loading into Keras."
-        ]
-    if kind == "saved_model":
-        return [
-            "saved_model: zeros make it smaller, not faster. It is decoded once when it is loaded "
-            "and computes with dense kernels."
-        ]
-    return _tflite_notes(model, values)
-
-
-def _tflite_notes(model: keras.Model, values: str) -> list[str]:
-    layers = [layer for layer in model._flatten_layers() if layer.weights]
+    layers = [layer for layer in all_layers(model) if layer.weights]
     dense = [layer for layer in layers if isinstance(layer, keras.layers.Dense)]
     if values != "float32":
         notes = [

@@ -8,7 +8,7 @@ does not grow with the number of kernels, but for a slice and a reshape.
 import numpy as np
 import tensorflow as tf
 
-from export.coding import Coded, deflated
+from export.saved_model.coding import Coded, deflated
 
 _raw = tf.raw_ops
 _left = tf.bitwise.left_shift

@@ -5,15 +5,17 @@ import tempfile
 
 import keras
 
+from export.keras_internals import all_layers
 from lth_tf.errors import UsageError
-from lth_tf.masking.model import load_model, strip_masks
+from lth_tf.masking.model import get_masks, load_model, strip_masks
 
 
 def strip(model: keras.Model) -> keras.Model:
     """Returns a plain copy of a model: masks folded into the weights, original classes.
 
     The copy computes the same, its pruned weights are 0, and a file saved from it
-    loads with Keras alone.
+    loads with Keras alone. A model without masks that Keras cannot copy (layers without
+    get_config) is returned as it is.
 
     Args:
         model: any built model, with masks or without; it is left alone.
@@ -34,18 +36,23 @@ def strip(model: keras.Model) -> keras.Model:
         path = pathlib.Path(folder, "model.keras")
         try:
             model.save(path)
-            copy = load_model(path, custom_objects=_own_classes(model), compile=False)
-        except (TypeError, ValueError, NotImplementedError) as error:
+            # The file was written here, of objects that are alive: nothing foreign runs.
+            copy = load_model(
+                path, custom_objects=_own_classes(model), compile=False, safe_mode=False
+            )
+        except (TypeError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
+            if not get_masks(model):
+                return model
             raise UsageError(
                 f"Expected a model that Keras can save and load. Received: model={model.name!r} "
-                f"({_first_line(error)})."
+                f"({_first_line(error)}). lth_tf.strip_masks(model) works on the model itself."
             ) from error
     return strip_masks(copy)
 
 
 def _own_classes(model: keras.Model) -> dict[str, type]:
     """Returns name -> class of the user's own layers, masked or not."""
-    classes = {type(layer) for layer in model._flatten_layers(include_self=True, recursive=True)}
+    classes = {type(layer) for layer in all_layers(model)}
     originals = {getattr(item, "_original_class", item) for item in classes}
     return {item.__name__: item for item in originals if item.__module__.split(".")[0] != "keras"}
 

@@ -22,7 +22,7 @@ _KEPT_HIDDEN = ("_read_only_resource_inputs", "_construction_context", "_lower_u
 _Defaults = dict[str, dict[str, attr_value_pb2.AttrValue]]
 
 
-def shrink(path: pathlib.Path) -> None:
+def minify(path: pathlib.Path) -> None:
     """Makes a SavedModel without variables smaller, in place; it computes the same."""
     file = path / "saved_model.pb"
     saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())

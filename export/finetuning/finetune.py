@@ -1,7 +1,7 @@
 """Fine-tuning for smaller values: weight clustering and quantization-aware training.
 
 Both are done by tensorflow-model-optimization in a process of its own, see
-`export.twin`, and keep every zero.
+`export.finetuning.tfmot_program`, and keep every zero.
 """
 
 import json
@@ -11,11 +11,11 @@ import tempfile
 import keras
 import numpy as np
 
-from export.strip import strip
+from export.stripping import strip
 from lth_tf.cli.process import ProgramError, run_program
 from lth_tf.errors import RunError, UsageError
 
-_PROGRAM = pathlib.Path(__file__).with_name("twin.py")
+_PROGRAM = pathlib.Path(__file__).with_name("tfmot_program.py")
 _BATCH = 60
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from export.options import ExportOptions
-from export.source import load
+from export import command
+from export.config import ExportOptions
+from export.ticket import load, load_file
 from lth_tf.errors import UsageError
 from lth_tf.masking.model import mask_model, set_masks
 from lth_tf.runs.run_dir import Stage
@@ -16,7 +17,7 @@ from lth_tf.tickets.callback import TicketCallback
 
 
 def from_run(run_dir, **fields):
-    return load(ExportOptions(run=str(run_dir.path), **fields))
+    return load(run_dir.path, **fields)
 
 
 def test_the_smallest_winning_ticket_of_a_run(lenet_run):
@@ -63,7 +64,7 @@ def test_run_of_model_fit(tmp_path):
     )
     source = from_run(tickets.run_dir, level=1)
     assert source.name == "own_level_01"
-    assert source.train is None and len(source.test.inputs) == 64
+    assert source.train is None and len(source.test) == 64
     kernel = source.model.get_layer("one").kernel.numpy()
     np.testing.assert_array_equal(kernel, tickets.run_dir.trained(Stage(1))["one/kernel"])
     assert np.count_nonzero(kernel) == 77  # 96 - 19
@@ -77,12 +78,11 @@ def test_run_of_model_fit(tmp_path):
 
 def test_its_test_images_are_what_the_network_was_tested_on(lenet_run, digits):
     source = from_run(lenet_run, level=3)
-    np.testing.assert_array_equal(source.test.inputs * 255, digits.test.images)
-    accuracy = np.mean(
-        source.model.predict(source.test.inputs, verbose=0).argmax(-1) == source.test.labels
-    )
+    np.testing.assert_array_equal(source.test.inputs["inputs"] * 255, digits.test.images)
+    outputs = source.model.predict(source.test.inputs["inputs"], verbose=0)
+    accuracy = np.mean(outputs.argmax(-1) == source.test.labels)
     assert accuracy == pytest.approx(lenet_run.summary(Stage(3))["final_test_accuracy"], abs=1e-6)
-    assert len(source.representative) == 256
+    assert len(source.representative["inputs"]) == 256
 
 
 def test_the_dense_network_is_no_ticket(lenet_run):
@@ -97,7 +97,7 @@ def test_a_level_that_is_not_there(lenet_run):
 
 def test_a_folder_that_is_no_run(tmp_path):
     with pytest.raises(UsageError, match="Expected a run directory"):
-        load(ExportOptions(run=str(tmp_path)))
+        load(tmp_path)
 
 
 def test_a_run_with_a_truncated_file(lenet_run, tmp_path):
@@ -106,7 +106,7 @@ def test_a_run_with_a_truncated_file(lenet_run, tmp_path):
     weights = copy / "level_05" / "weights.npz"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(UsageError, match="level_05/weights.npz"):
-        load(ExportOptions(run=str(copy), level=5))
+        load(copy, 5)
 
 
 @pytest.fixture
@@ -119,58 +119,58 @@ def pruned(tmp_path):
 
 
 def test_a_masked_keras_file(pruned):
-    source = load(ExportOptions(model=str(pruned)))
+    source = load_file(pruned)
     assert source.name == "mine"
     assert type(source.model.layers[0]) is layers.Dense
     assert np.count_nonzero(source.model.layers[0].kernel) == 12
-    assert source.test.inputs.shape == (64, 6)
+    assert source.test.inputs["inputs"].shape == (64, 6)
     assert source.train is None
 
 
 def test_examples_of_the_users(pruned, tmp_path):
     np.savez(tmp_path / "data.npz", x=np.ones((9, 6)), y=np.zeros(9, int))
-    source = load(ExportOptions(model=str(pruned), examples=str(tmp_path / "data.npz")))
-    assert source.test.inputs.dtype == np.float32
-    assert source.representative.shape == (9, 6)
+    source = load_file(pruned, examples=str(tmp_path / "data.npz"))
+    assert source.test.inputs["inputs"].dtype == np.float32
+    assert source.representative["inputs"].shape == (9, 6)
     assert source.train.labels.tolist() == [0] * 9
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (np.ones((9, 5)), r"shape \[n, 6\].*\(9, 5\)"),
-        (np.ones((0, 6)), r"shape \[n, 6\].*\(0, 6\)"),
-        (np.ones((9,)), r"shape \[n, 6\].*\(9,\)"),
+        (np.ones((9, 5)), r"examples \[n, 6\].*\(9, 5\)"),
+        (np.ones((0, 6)), r"examples \[n, 6\].*\(0, 6\)"),
+        (np.ones((9,)), r"examples \[n, 6\].*\(9,\)"),
         (np.array([{}]), r"allow_pickle=False"),
     ],
 )
 def test_examples_that_do_not_fit(pruned, content, expected, tmp_path):
     np.save(tmp_path / "data.npy", content)
     with pytest.raises(UsageError, match=expected):
-        load(ExportOptions(model=str(pruned), examples=str(tmp_path / "data.npy")))
+        load_file(pruned, examples=str(tmp_path / "data.npy"))
 
 
 def test_an_npz_file_without_x(pruned, tmp_path):
     np.savez(tmp_path / "data.npz", images=np.ones((9, 6)))
     with pytest.raises(UsageError, match="an .npz file with an array x"):
-        load(ExportOptions(model=str(pruned), examples=str(tmp_path / "data.npz")))
+        load_file(pruned, examples=str(tmp_path / "data.npz"))
 
 
 def test_a_truncated_keras_file(pruned):
     pruned.write_bytes(pruned.read_bytes()[:2000])
     with pytest.raises(UsageError, match=r"file that Keras can load.*mine\.keras"):
-        load(ExportOptions(model=str(pruned)))
+        load_file(pruned)
 
 
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(UsageError, match=r"Expected a \.keras file"):
-        load(ExportOptions(model=str(tmp_path / "none.keras")))
+        load_file(tmp_path / "none.keras")
 
 
 def test_a_model_that_is_not_pruned(tmp_path):
     keras.Sequential([keras.Input((6,)), layers.Dense(4)]).save(tmp_path / "dense.keras")
     with pytest.raises(UsageError, match="Expected a ticket or a pruned model"):
-        load(ExportOptions(model=str(tmp_path / "dense.keras")))
+        load_file(tmp_path / "dense.keras")
 
 
 def test_random_inputs_cannot_stand_in_for_whole_numbers(tmp_path):
@@ -178,7 +178,7 @@ def test_random_inputs_cannot_stand_in_for_whole_numbers(tmp_path):
     model.layers[0].embeddings.assign(np.eye(10, 4))
     model.save(tmp_path / "words.keras")
     with pytest.raises(UsageError, match="--examples=FILE.npy.*int32"):
-        load(ExportOptions(model=str(tmp_path / "words.keras")))
+        load_file(tmp_path / "words.keras")
 
 
 @pytest.mark.parametrize(
@@ -186,8 +186,8 @@ def test_random_inputs_cannot_stand_in_for_whole_numbers(tmp_path):
     [
         ({}, "Expected --run=RUN_DIR or --model=FILE.keras"),
         ({"run": "a", "model": "b"}, "Received: both"),
-        ({"run": "a", "format": "onnx"}, "tflite, saved_model, keras.*format='onnx'"),
-        ({"run": "a", "format": ""}, "tflite, saved_model, keras.*format=''"),
+        ({"run": "a", "format": "onnx"}, "keras, saved_model, tflite.*format='onnx'"),
+        ({"run": "a", "format": ""}, "keras, saved_model, tflite.*format=''"),
         ({"run": "a", "values": "int4"}, "float32, float16, int8.*values='int4'"),
         ({"run": "a", "cluster": 1}, "0 or at least 2"),
         ({"run": "a", "tolerance": -1.0}, r"tolerance.*\[0.0, 100.0\]"),
@@ -195,4 +195,4 @@ def test_random_inputs_cannot_stand_in_for_whole_numbers(tmp_path):
 )
 def test_options_that_do_not_fit(fields, expected):
     with pytest.raises(UsageError, match=expected):
-        load(ExportOptions(**fields))
+        command.load(ExportOptions(**fields))

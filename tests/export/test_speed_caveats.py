@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from export.notes import speed_notes
+from export.formats import FORMATS
+from export.tflite.speed_caveats import speed_caveats
 
 
 def dense(density):
@@ -16,27 +17,28 @@ def dense(density):
 
 
 def test_a_sparse_dense_layer_is_faster_in_float32_tflite_only():
-    assert speed_notes(dense(0.05), "tflite", "float32") == []
-    assert "not faster" in speed_notes(dense(0.05), "tflite", "float16")[0]
-    assert "not faster" in speed_notes(dense(0.05), "tflite", "int8")[0]
-    assert "not faster" in speed_notes(dense(0.05), "saved_model", "float32")[0]
+    assert speed_caveats(dense(0.05), "float32") == []
+    assert "not faster" in speed_caveats(dense(0.05), "float16")[0]
+    assert "not faster" in speed_caveats(dense(0.05), "int8")[0]
+    assert "not faster" in FORMATS.get("saved_model").speed_caveats(dense(0.05), "float32")[0]
 
 
 def test_a_denser_layer_is_named():
-    (note,) = speed_notes(dense(0.07), "tflite", "float32")
+    (note,) = speed_caveats(dense(0.07), "float32")
     assert "above 6 % density" in note
     assert "fc (7.0 %)" in note
 
 
 def test_convolutions():
     model = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(2, 3)])
-    (note,) = speed_notes(model, "tflite", "float32")
+    (note,) = speed_caveats(model, "float32")
     assert "zeros make a network with convolutions smaller, not faster" in note
 
 
 def test_int8_dense_layers_in_batches():
-    assert "slower for a batch" in speed_notes(dense(0.01), "tflite", "int8")[1]
+    assert "slower for a batch" in speed_caveats(dense(0.01), "int8")[1]
 
 
 def test_a_keras_file_is_not_even_smaller():
-    assert "neither smaller nor faster" in speed_notes(dense(0.01), "keras", "float32")[0]
+    (note,) = FORMATS.get("keras").speed_caveats(dense(0.01), "float32")
+    assert "neither smaller nor faster" in note

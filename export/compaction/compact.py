@@ -9,7 +9,7 @@ until nothing is left to remove. Two limits keep it exact:
 * Behind an `Add` a channel goes only if it can go in every branch.
 
 The inputs of the model stay as they are. Layers without a rule in
-`export.unit_rules` are barriers: nothing is removed across them.
+`export.compaction.unit_rules` are barriers: nothing is removed across them.
 """
 
 import dataclasses
@@ -19,7 +19,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from export.unit_rules import PINNED, Add, Rule, rule_of
+from export.compaction.unit_rules import PINNED, Add, Rule, rule_of
+from export.keras_internals import called_with, calls_in_order, has_graph, returned
 from lth_tf.errors import UsageError
 from lth_tf.masking.model import get_masks
 
@@ -50,6 +51,10 @@ def compact(model: keras.Model) -> keras.Model:
     return _rebuild(graph, model)
 
 
+class NotCompactable(UsageError):
+    """The layers of a model cannot be followed from input to output."""
+
+
 @dataclasses.dataclass
 class _Call:
     """One call of a layer.
@@ -71,14 +76,8 @@ class _Graph:
     """The calls of a model in the order they run, and the number of units of each tensor."""
 
     def __init__(self, model: keras.Model):
-        # Order of the calls and nesting of the ends are no part of Keras's public interface.
-        self.ends = (model._inputs_struct, model._outputs_struct)
-        nodes = [
-            node
-            for depth in sorted(model._nodes_by_depth, reverse=True)
-            for node in model._nodes_by_depth[depth]
-            if not node.is_input
-        ]
+        self.ends = (called_with(model), returned(model))
+        nodes = [node for node in calls_in_order(model) if not node.is_input]
         uses = Counter(id(node.operation) for node in nodes)
         self.inputs = [id(tensor) for tensor in model.inputs]
         self.outputs = [id(tensor) for tensor in model.outputs]
@@ -113,7 +112,7 @@ class _Graph:
 
 @dataclasses.dataclass
 class _Facts:
-    """What is known about the units of each tensor; see `export.unit_rules`."""
+    """What is known about the units of each tensor; see `export.compaction.unit_rules`."""
 
     constants: dict[int, np.ndarray]
     live: dict[int, np.ndarray]
@@ -132,13 +131,13 @@ def _as_functional(model: keras.Model) -> keras.Model:
             "Use export.strip(model) first."
         )
     sequential = isinstance(model, keras.Sequential)
-    if sequential or hasattr(model, "_nodes_by_depth"):
+    if sequential or has_graph(model):
         functional = keras.Model(model.inputs, model.outputs)
         # A subclass with a `call` of its own need not compute what its graph says.
         plain = keras.Sequential if sequential else type(functional)
         if type(model).call is plain.call:
             return functional if sequential else model
-    raise UsageError(
+    raise NotCompactable(
         "Expected a Sequential or Functional model, whose layers can be followed from input to "
         f"output. Received: model={model.name!r} of class {type(model).__name__}."
     )
@@ -325,9 +324,14 @@ def _input_like(tensor: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def _new_layer(layer: keras.Operation, rule: Rule | None) -> keras.Operation:
-    if isinstance(layer, keras.Model):
-        return keras.models.clone_model(layer)
-    return type(layer).from_config(rule.config() if rule else layer.get_config())
+    if rule:
+        return type(layer).from_config(rule.config())
+    try:
+        if isinstance(layer, keras.Model):
+            return keras.models.clone_model(layer)
+        return type(layer).from_config(layer.get_config())
+    except (TypeError, ValueError, NotImplementedError):
+        return layer  # a Lambda, or a class that cannot be made again: nothing changes in it
 
 
 def _call_again(layer: keras.Operation, call: _Call, tensors: dict[int, Any]) -> Any:

@@ -2,10 +2,9 @@
 
 import dataclasses
 
+from export.formats import FORMATS
 from lth_tf.errors import UsageError
 from lth_tf.options import Options, option
-
-FORMATS = ("tflite", "saved_model", "keras")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +27,9 @@ class ExportOptions(Options):
         "The ticket's weights after training, or those it starts from.",
         choices=("trained", "origin"),
     )
-    format: str = option("tflite,saved_model", "Any of tflite, saved_model, keras, with commas.")
+    format: str = option(
+        "tflite,saved_model", "Any of tflite, saved_model, keras, comma-separated."
+    )
     values: str = option(
         "float32",
         "What weights are stored as. int8 in .tflite files computes with int8 too.",
@@ -46,12 +47,25 @@ class ExportOptions(Options):
     examples: str = option(
         "",
         "With --model or a run of model.fit: .npy or .npz file of inputs as the model takes "
-        "them, to verify with and to choose int8 ranges by. An .npz has x and, for --cluster, "
-        "--qat and accuracy, y.",
+        "them, to verify with and to choose int8 ranges by. An .npz has x, or one array an input "
+        "by its name, and, for --cluster, --qat and accuracy, y.",
     )
     data_dir: str = option("", "TFDS folder. Default: TFDS_DATA_DIR or ~/tensorflow_datasets.")
     output_dir: str = option(
         "", "Folder to write to. Default: export/ in the run directory or beside the .keras file."
+    )
+    batch_size: int = option(
+        0,
+        "Examples a call: what latencies are measured with, and the only size a .tflite file of "
+        "a model with loops takes. 0: one, and any other size where that is possible.",
+        minimum=0,
+    )
+    agreement: float | None = option(
+        None,
+        "Least fraction of the model's decisions that a file must share. Default: 0.99 for "
+        "float32, 0.97 for float16, 0.9 for int8.",
+        minimum=0.0,
+        maximum=1.0,
     )
     latency_seconds: float = option(
         3.0, "Seconds to measure the latency of a file; 0 does not.", minimum=0.0
@@ -59,10 +73,10 @@ class ExportOptions(Options):
 
     def __post_init__(self):
         super().__post_init__()
-        unknown = [name for name in self.formats if name not in FORMATS]
-        if unknown or not self.formats:
+        known = FORMATS.names()
+        if not self.formats or set(self.formats) - set(known):
             raise UsageError(
-                f"Expected format to be {', '.join(FORMATS)} with commas between. "
+                f"Expected format to be {', '.join(known)}, comma-separated. "
                 f"Received: format={self.format!r}."
             )
         if self.cluster == 1:

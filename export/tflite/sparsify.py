@@ -17,8 +17,8 @@ import copy
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
-from export.csr import Csr, encode, smallest
-from export.flatbuffer import Graph, Op
+from export.tflite.csr import Csr, encode, smallest
+from export.tflite.flatbuffer import Graph, Op
 
 DIRECT_DENSITY = 0.06
 """Up to this density a FULLY_CONNECTED is faster on sparse rows than dense."""

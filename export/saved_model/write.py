@@ -6,21 +6,21 @@ decoded kernels; it is filled by the SavedModel's own initialization.
 
 import os
 import pathlib
+from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.ops import convert_to_numpy as to_numpy
 
-from export import decoding, forward, shrink
-from export.coding import Coded, encode
-from export.size import kernels
+from export.keras_internals import all_layers
+from export.saved_model import decoding, forward, minify_graph
+from export.saved_model.coding import Coded, encode
+from export.signature import Signature, signature_of
+from export.size import kernel_arrays, kernels
 from lth_tf.errors import RunError, UsageError
 from lth_tf.files import atomic_path
 
 GRAPH_FILE = "saved_model.pb"
 """What is in every SavedModel folder."""
-
-INPUT, OUTPUT = "inputs", "outputs"
 
 _raw = tf.raw_ops
 
@@ -58,7 +58,11 @@ class _Kernels(tf.saved_model.experimental.TrackableResource):
 
 
 def to_saved_model(
-    model: keras.Model, path: str | os.PathLike, *, values: str = "float32"
+    model: keras.Model,
+    path: str | os.PathLike,
+    *,
+    values: str = "float32",
+    examples: Any = None,
 ) -> pathlib.Path:
     """Writes a model as a SavedModel that is about as small as its remaining weights.
 
@@ -66,18 +70,20 @@ def to_saved_model(
     weights' values, and decoded once when the file is loaded. It loads with
     `tf.saved_model.load`, `keras.layers.TFSMLayer(path, call_endpoint=
     "serving_default")` and TensorFlow 1's loader. Its signature "serving_default"
-    takes `inputs`, any batch size, and returns `outputs`. As with every
-    SavedModel, keep the loaded object alive while you use its signature.
+    takes `inputs`, any batch size the model does, and returns `outputs`; a model of
+    several inputs or outputs has them by their names. As with every SavedModel, keep
+    the loaded object alive while you use its signature.
 
     It computes with float32 and is as fast as a dense SavedModel, not faster.
     Two files written from the same model are equal to the byte.
 
     Args:
-        model: a built model with one input and one output, without masks
-            (`export.strip`), zeros in its kernels.
+        model: a built model of any kind, without masks (`export.strip`), zeros in its kernels.
         path: the folder to write; one that is there is replaced.
         values: what weights are stored as: "float32" exactly, "float16" or "int8"
             rounded. Biases and normalization parameters stay float32.
+        examples: inputs as the model takes them; only types are taken from them, for
+            subclassed models whose inputs are not float32.
 
     Returns:
         `path`.
@@ -95,7 +101,7 @@ def to_saved_model(
     path = pathlib.Path(path)
     with atomic_path(path, replaces=GRAPH_FILE) as partial:
         try:
-            _write(model, partial, values)
+            write_saved_model(model, partial, signature_of(model, examples), values)
         except tf.errors.OpError as error:
             reason = error.message.split("\n")[0]
             raise RunError(
@@ -106,55 +112,80 @@ def to_saved_model(
 
 def payload_bytes(model: keras.Model, values: str = "float32") -> int:
     """Returns the bytes of a model's coded kernels before they are deflated."""
-    return encode([to_numpy(kernel) for kernel in kernels(model)], values).payload_bytes
+    return encode(kernel_arrays(model), values).payload_bytes
 
 
-def dense_saved_model(model: keras.Model, path: str | os.PathLike) -> pathlib.Path:
+def dense_saved_model(
+    model: keras.Model, path: str | os.PathLike, signature: Signature | None = None
+) -> pathlib.Path:
     """Writes a model as an ordinary SavedModel, every weight once, to compare with.
 
     `model.export(path)` writes every weight twice.
     """
     path = pathlib.Path(path)
+    signature = signature or signature_of(model)
     root = tf.Module()
     root.weights = [variable.value for variable in model.variables]
+    root.tables = _tables(model)
 
-    def serve(inputs):
-        return {OUTPUT: model(inputs, training=False)}
+    def serve(**inputs):
+        return signature.call(model, inputs)
 
-    traced = tf.function(serve, input_signature=[forward.input_spec(model)], autograph=False)
+    traced = tf.function(serve, autograph=False).get_concrete_function(**signature.specs)
+    root.others = list(traced.variables)
     with atomic_path(path, replaces=GRAPH_FILE) as partial:
-        tf.saved_model.save(root, str(partial), signatures=traced.get_concrete_function())
+        tf.saved_model.save(root, str(partial), signatures=traced)
     return path
 
 
-def _write(model: keras.Model, path: pathlib.Path, values: str) -> None:
+def write_saved_model(
+    model: keras.Model, path: pathlib.Path, signature: Signature, values: str
+) -> None:
+    """Writes the folder as `to_saved_model` does, of a model that is called in a known way."""
     variables = kernels(model)
     if not variables:
         raise UsageError(
             f"Expected a model with at least one kernel. Received: model={model.name!r}, which has "
-            "no float32 weights of rank 2 or more."
+            "no weights of rank 2 or more."
         )
-    resource = _Kernels(encode([to_numpy(kernel) for kernel in variables], values))
+    resource = _Kernels(encode(kernel_arrays(model), values))
     # It is created here, so that the function below captures it: one that is created
     # inside a function is looked up by name, on the device that the function runs on.
     handle = resource.resource_handle
-    graph = forward.trace(model, variables)
+    graph = forward.trace(model, signature, variables)
 
-    def serve(inputs):
-        places = dict(zip(graph.kernels, resource.read(handle), strict=True))
-        feeds = {graph.inputs: inputs, **places}
-        (outputs,) = tf.graph_util.import_graph_def(
-            graph.graph, input_map=feeds, return_elements=[graph.outputs], name=""
+    def serve(**inputs):
+        feeds = dict(zip(graph.kernels, resource.read(handle), strict=True))
+        feeds |= {name: tf.identity(other) for name, other in graph.resources.items()}
+        feeds |= {graph.inputs[name]: tensor for name, tensor in inputs.items()}
+        results = tf.graph_util.import_graph_def(
+            graph.graph,
+            input_map=feeds,
+            return_elements=list(graph.outputs.values()),
+            name="",
         )
-        return {OUTPUT: outputs}
+        return dict(zip(graph.outputs, results, strict=True))
 
-    traced = tf.function(serve, input_signature=[forward.input_spec(model)], autograph=False)
+    traced = tf.function(serve, autograph=False).get_concrete_function(**signature.specs)
     root = tf.Module()
     root.kernels = resource
+    root.tables = _tables(model)
+    root.variables_of_others = list(graph.variables)
     tf.saved_model.save(
         root,
         str(path),
-        signatures=traced.get_concrete_function(),
+        signatures=traced,
         options=tf.saved_model.SaveOptions(save_debug_info=False),
     )
-    shrink.shrink(path)
+    if not graph.variables:
+        minify_graph.minify(path)
+
+
+def _tables(model: keras.Model) -> list[tf.Module]:
+    """Returns the lookup tables of a model's layers, which a SavedModel has to track."""
+    return [
+        part
+        for layer in all_layers(model)
+        for part in vars(layer).values()
+        if hasattr(part, "resource_handle") and hasattr(part, "_initialize")
+    ]

@@ -1,0 +1,1 @@
+"""Exact removal of units that cannot matter."""

@@ -1,0 +1,1 @@
+"""Fine-tuning for smaller values: weight clustering and quantization-aware training."""

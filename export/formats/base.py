@@ -1,0 +1,138 @@
+"""What a file format is: how a model is written, loaded and timed.
+
+The command, verification, sizes, latencies and the benchmark loop over formats. Modules of
+formats import nothing large at their top: `--help` reads them, and so do the processes that
+run files, where the files must work without lth_tf.
+"""
+
+import abc
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from export.arrays import Arrays
+
+if TYPE_CHECKING:
+    import keras
+
+    from export.signature import Signature
+
+VALUES = ("float32", "float16", "int8")
+"""What the weights of kernels can be stored as."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WriteOptions:
+    """How a file is written.
+
+    Attributes:
+        values: what its weights are stored as.
+        examples: inputs that int8 ranges are chosen by, or None.
+        batch_size: examples a call that the file is made for; None leaves it free.
+        optimize: "latency" or "size", what decides where the two are at odds.
+        runtime: what must be able to run it: "any", "litert" or "micro".
+    """
+
+    values: str = "float32"
+    examples: Arrays | None = None
+    batch_size: int | None = None
+    optimize: str = "latency"
+    runtime: str = "any"
+
+
+class Runner:
+    """A file, opened in a runtime.
+
+    Args:
+        run: inputs -> outputs.
+        batch_size: the only batch size that the file takes, or None.
+    """
+
+    def __init__(self, run: Callable[[Arrays], Arrays], batch_size: int | None = None):
+        self._run = run
+        self.batch_size = batch_size
+
+    def __call__(self, inputs: Arrays) -> Arrays:
+        """Returns the outputs of a batch."""
+        return self._run(inputs)
+
+    def prepare(self, inputs: Arrays) -> Callable[[], Any]:
+        """Returns the call that computes, to be timed."""
+        return functools.partial(self._run, inputs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Runtime:
+    """Something that runs files.
+
+    Attributes:
+        name: what reports call it.
+        open: path -> the file, ready to run.
+        process: runtimes with the same number can be in one process.
+    """
+
+    name: str
+    open: Callable[[str], Runner]
+    process: int = 0
+
+
+class Format(abc.ABC):
+    """A file format.
+
+    Attributes:
+        name: what `--format` calls it.
+        suffix: what names of its files end with.
+        marker: a file in every folder of this format; "" if it is a file.
+        values: what weights can be stored as.
+        runtimes: what its files must run in; the first one is timed.
+        timed: whether its latency says anything.
+    """
+
+    name: str
+    suffix: str
+    marker: str = ""
+    values: tuple[str, ...] = VALUES
+    runtimes: tuple[Runtime, ...]
+    timed: bool = True
+
+    @abc.abstractmethod
+    def recognizes(self, path: pathlib.Path) -> bool:
+        """Whether a file or folder that exists is of this format."""
+
+    @abc.abstractmethod
+    def write(
+        self,
+        model: "keras.Model",
+        path: pathlib.Path,
+        signature: "Signature",
+        options: WriteOptions,
+    ) -> list[str]:
+        """Writes a plain model with zeros in its kernels; returns what is worth telling."""
+
+    @abc.abstractmethod
+    def write_dense(
+        self,
+        model: "keras.Model",
+        path: pathlib.Path,
+        signature: "Signature",
+        options: WriteOptions,
+    ) -> None:
+        """Writes what the same model takes if nobody makes use of its zeros."""
+
+    def load(self, path: pathlib.Path) -> Runner:
+        """Opens a file in this process, in its first runtime."""
+        return self.runtimes[0].open(str(path))
+
+    def needs_examples(self, values: str) -> bool:
+        """Whether real inputs are needed to write these values."""
+        return False
+
+    def payload_bytes(self, model: "keras.Model", values: str) -> int | None:
+        """Returns what the coded kernels take, if the format codes them itself."""
+        return None
+
+    def speed_caveats(self, model: "keras.Model", values: str) -> list[str]:
+        """Returns where zeros do not make a file faster than the dense one, and why."""
+        return []

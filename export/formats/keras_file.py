@@ -1,0 +1,57 @@
+"""Keras's own .keras files, of the plain model."""
+
+import pathlib
+
+import numpy as np
+
+from export.arrays import Arrays
+from export.formats import Format, Runner, Runtime, WriteOptions, register
+
+
+def _open(path: str) -> Runner:
+    import keras
+    import tensorflow as tf
+
+    from export.signature import signature_of
+
+    model = keras.models.load_model(path, compile=False)
+    signature = signature_of(model)
+
+    def run(inputs: Arrays) -> Arrays:
+        tensors = {name: tf.constant(array) for name, array in inputs.items()}
+        return {k: np.asarray(v) for k, v in signature.call(model, tensors).items()}
+
+    return Runner(run, signature.batch_size)
+
+
+class KerasFile(Format):
+    """Loads into Keras without lth_tf; stores zeros as well."""
+
+    name = "keras"
+    suffix = ".keras"
+    values = ("float32",)
+    runtimes = (Runtime("keras.models.load_model", _open),)
+    timed = False
+
+    def recognizes(self, path: pathlib.Path) -> bool:
+        """Whether it is a .keras file."""
+        return path.is_file() and path.suffix == ".keras"
+
+    def write(self, model, path, signature, options: WriteOptions) -> list[str]:
+        """Saves the model."""
+        model.save(path)
+        return []
+
+    def write_dense(self, model, path, signature, options: WriteOptions) -> None:
+        """Saves the model: the format has no use for zeros."""
+        model.save(path)
+
+    def speed_caveats(self, model, values: str) -> list[str]:
+        """Returns that it gains nothing."""
+        return [
+            "keras: neither smaller nor faster than a dense .keras file, which stores zeros as "
+            "well; it is for loading into Keras."
+        ]
+
+
+register("keras")(KerasFile())

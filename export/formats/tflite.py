@@ -1,0 +1,109 @@
+"""TFLite files, as LiteRT, TensorFlow's interpreter and TFLite Micro run them."""
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from export.arrays import Arrays
+from export.formats import Format, Runner, Runtime, WriteOptions, register
+
+_SIGNATURE = "serving_default"
+
+
+class _Interpreter(Runner):
+    """A .tflite file in an interpreter with the interface of tf.lite.Interpreter."""
+
+    def __init__(self, interpreter: Any):
+        self._interpreter = interpreter
+        runner = interpreter.get_signature_runner(_SIGNATURE)
+        self._inputs = runner.get_input_details()
+        self._outputs = runner.get_output_details()
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        first = [details["shape_signature"][:1] for details in self._inputs.values()]
+        fixed = [int(size[0]) for size in first if len(size) and size[0] != -1]
+        super().__init__(self._compute, fixed[0] if fixed else None)
+
+    def prepare(self, inputs: Arrays) -> Callable[[], None]:
+        """Returns the call that computes, without copying examples in and outputs out."""
+        shapes = {name: inputs[name].shape for name in self._inputs}
+        if shapes != self._shapes:
+            self._shapes = shapes
+            for name, details in self._inputs.items():
+                self._interpreter.resize_tensor_input(details["index"], shapes[name])
+            self._interpreter.allocate_tensors()
+        for name, details in self._inputs.items():
+            self._interpreter.set_tensor(details["index"], _to_type(inputs[name], details))
+        return self._interpreter.invoke
+
+    def _compute(self, inputs: Arrays) -> Arrays:
+        self.prepare(inputs)()
+        return {
+            name: _to_float(self._interpreter.get_tensor(details["index"]), details)
+            for name, details in self._outputs.items()
+        }
+
+
+def _litert(path: str) -> Runner:
+    from ai_edge_litert.interpreter import Interpreter
+
+    return _Interpreter(Interpreter(path, num_threads=1))
+
+
+def _tf_lite(path: str) -> Runner:
+    import tensorflow as tf
+
+    return _Interpreter(tf.lite.Interpreter(path, num_threads=1))
+
+
+def _to_type(examples: np.ndarray, details: dict) -> np.ndarray:
+    scale, zero = details["quantization"]
+    if not scale:
+        return examples.astype(details["dtype"], copy=False)
+    limits = np.iinfo(details["dtype"])
+    return np.clip(np.rint(examples / scale) + zero, limits.min, limits.max).astype(limits.dtype)
+
+
+def _to_float(outputs: np.ndarray, details: dict) -> np.ndarray:
+    scale, zero = details["quantization"]
+    if not scale:
+        return outputs
+    return ((outputs.astype(np.float32) - zero) * scale).astype(np.float32)
+
+
+class TFLite(Format):
+    """Kernels are stored sparse and unpacked at load, or read as they are."""
+
+    name = "tflite"
+    suffix = ".tflite"
+    runtimes = (Runtime("ai_edge_litert", _litert), Runtime("tf.lite", _tf_lite, process=1))
+
+    def recognizes(self, path: pathlib.Path) -> bool:
+        """Whether it is a .tflite file."""
+        return path.is_file() and path.suffix == ".tflite"
+
+    def needs_examples(self, values: str) -> bool:
+        """Ranges of int8 activations are chosen on real inputs."""
+        return values == "int8"
+
+    def write(self, model, path, signature, options: WriteOptions) -> list[str]:
+        """Writes the sparse file."""
+        from export.tflite.convert import write_tflite
+
+        return write_tflite(model, path, signature, options)
+
+    def write_dense(self, model, path, signature, options: WriteOptions) -> None:
+        """Writes the converter's file."""
+        from export.tflite.convert import dense_bytes
+
+        path.write_bytes(dense_bytes(model, signature, options))
+
+    def speed_caveats(self, model, values: str) -> list[str]:
+        """Returns where zeros do not make it faster."""
+        from export.tflite.speed_caveats import speed_caveats
+
+        return speed_caveats(model, values)
+
+
+register("tflite")(TFLite())

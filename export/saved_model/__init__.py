@@ -1,0 +1,1 @@
+"""SavedModels about as small as the weights that remain."""

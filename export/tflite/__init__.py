@@ -1,0 +1,1 @@
+"""TFLite files whose kernels take the room of their non-zero weights."""

@@ -1,0 +1,231 @@
+"""TFLite files: the converter's dense one, and the sparse one made from it."""
+
+import os
+import pathlib
+import re
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from export.arrays import Arrays
+from export.examples import named
+from export.formats.base import VALUES, WriteOptions
+from export.keras_internals import all_layers
+from export.saved_model.write import dense_saved_model
+from export.signature import Signature, signature_of
+from export.size import kernel_arrays
+from export.tflite.sparsify import sparsify
+from lth_tf.cli.tf_logging import held_back_stderr
+from lth_tf.errors import RunError, UsageError
+from lth_tf.files import write_bytes
+
+_CALIBRATION_EXAMPLES = 256
+_BRANCHING = ("While", "StatelessWhile", "If", "StatelessIf")
+_LOOPS = "int8 files cannot hold loops, nor branches"
+# Scale and zero point of a channel are 12 bytes; they may be this fraction of the
+# nonzeros with their indices before one pair for the whole kernel is used.
+_PARAMETERS_AT_MOST = 0.25
+
+
+def to_tflite(
+    model: keras.Model,
+    path: str | os.PathLike,
+    *,
+    values: str = "float32",
+    examples: Any = None,
+    batch_size: int | None = None,
+) -> pathlib.Path:
+    """Writes a model as a TFLite file whose kernels take the room of their nonzeros.
+
+    Stock interpreters load it. It computes what the dense file does, bit for bit
+    except where float32 layers of at most 6 % density are run on their nonzeros
+    alone: there sums are rounded in another order. Its signature
+    "serving_default" has an input "inputs" and an output "outputs", or those of the model
+    by their names. The batch size is free, unless the model fixes it or has loops
+    (recurrent layers), which the converter takes for a fixed one only. int8 files are made
+    for batches of one: dense layers in them can be up to 2.5 times slower than in the
+    dense file on larger ones.
+
+    Args:
+        model: a plain model with zeros in its kernels; see `export.strip` and
+            `export.compact`. Of mixed or half precision it is computed in float32.
+        path: where to write; an existing file is replaced.
+        values: "float32", "float16" or "int8".
+        examples: inputs as the model takes them, [n, ...] each, for int8: they set the
+            ranges of activations. A few hundred are enough. Types of the inputs of
+            subclassed models are taken from them as well.
+        batch_size: the batch size of the file; None leaves it free where that is possible
+            and takes 1 where it is not.
+
+    Returns:
+        `path`.
+
+    Raises:
+        UsageError: if `values` is unknown, int8 comes without examples, the
+            examples do not fit the model, or the folder cannot be written to.
+        RunError: if the converter cannot convert the model, or the disk is full.
+
+    Example::
+
+        export.to_tflite(export.compact(model), "ticket.tflite", values="float16")
+    """
+    path = pathlib.Path(path)
+    write_bytes(path, sparsify(dense_tflite(model, values, examples, batch_size)))
+    return path
+
+
+def write_tflite(
+    model: keras.Model, path: pathlib.Path, signature: Signature, options: WriteOptions
+) -> list[str]:
+    """Writes a file as `to_tflite` does; returns what was chosen for it, line by line."""
+    path.write_bytes(sparsify(dense_bytes(model, signature, options)))
+    return []
+
+
+def dense_tflite(
+    model: keras.Model,
+    values: str = "float32",
+    examples: Any = None,
+    batch_size: int | None = None,
+) -> bytes:
+    """Returns the TFLite file that the converter makes of a model.
+
+    Args and errors are those of `to_tflite`.
+    """
+    if values not in VALUES:
+        raise UsageError(f"Expected one of {', '.join(VALUES)}. Received: values={values!r}.")
+    signature = signature_of(model, examples)
+    arrays = None if examples is None else named(signature, examples)
+    options = WriteOptions(values=values, examples=arrays, batch_size=batch_size)
+    return dense_bytes(model, signature, options)
+
+
+def dense_bytes(model: keras.Model, signature: Signature, options: WriteOptions) -> bytes:
+    """Returns the converter's file of a model that is called in a known way."""
+    values, arrays = options.values, options.examples
+    if values == "int8" and arrays is None:
+        raise UsageError(
+            "Expected examples for values=int8: inputs as the model will see them set the ranges "
+            f"of its activations. Received: examples=None. Pass an array {_shapes(signature)}."
+        )
+    if options.batch_size:
+        signature = signature.with_batch(options.batch_size)
+    # Loops over lists of tensors need to know the shape of what is in them.
+    tried = [signature] if signature.batch_size else [signature, signature.with_batch(1)]
+    for attempt in tried:
+        try:
+            return _convert(model, attempt, values, arrays)
+        except _NotConverted as error:
+            failure = error
+    raise RunError(_refusal(model, values, signature, failure)) from failure
+
+
+class _NotConverted(Exception):
+    """What the converter said."""
+
+
+def _convert(
+    model: keras.Model, signature: Signature, values: str, examples: Arrays | None
+) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = dense_saved_model(model, pathlib.Path(folder, "dense"), signature)
+        if values == "int8" and _has_loops(path):
+            path = _without_loops(model, signature, pathlib.Path(folder, "unrolled"))
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(path))
+        if values != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if values == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if values == "int8":
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.representative_dataset = lambda: _calibration(examples, signature)
+            converter._experimental_disable_per_channel = _parameters_dominate(model)
+        with held_back_stderr():  # its notes, and the graphs that it could not read
+            try:
+                return converter.convert()
+            except Exception as error:  # the converter raises whatever its passes do
+                failure = error
+        raise _NotConverted(str(failure)) from failure
+
+
+def _without_loops(model: keras.Model, signature: Signature, path: pathlib.Path) -> pathlib.Path:
+    """Writes a model step after step: the converter crashes where it quantizes a loop."""
+    recurrent = [layer for layer in all_layers(model) if hasattr(layer, "unroll")]
+    before = [layer.unroll for layer in recurrent]
+    try:
+        for layer in recurrent:
+            layer.unroll = True
+        dense_saved_model(model, path, signature)
+    except ValueError as error:  # Keras, of a length that is not known
+        raise _NotConverted(_LOOPS) from error
+    finally:
+        for layer, unroll in zip(recurrent, before, strict=True):
+            layer.unroll = unroll
+    if _has_loops(path):
+        raise _NotConverted(_LOOPS)
+    return path
+
+
+def _has_loops(path: pathlib.Path) -> bool:
+    saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    functions = saved.meta_graphs[0].graph_def.library.function
+    return any(node.op in _BRANCHING for function in functions for node in function.node_def)
+
+
+def _calibration(examples: Arrays, signature: Signature) -> Iterator[Arrays]:
+    size = signature.batch_size or 1
+    count = len(next(iter(examples.values())))
+    step = max(1, count // _CALIBRATION_EXAMPLES)
+    chosen = np.arange(0, count, step)[:_CALIBRATION_EXAMPLES]
+    for start in range(0, len(chosen), size):
+        batch = np.resize(chosen[start : start + size], size)
+        yield {name: array[batch] for name, array in examples.items()}
+
+
+def _parameters_dominate(model: keras.Model) -> bool:
+    """Whether a scale for every channel would take too much beside the nonzeros."""
+    kernels = kernel_arrays(model)
+    nonzeros = sum(np.count_nonzero(kernel) for kernel in kernels)
+    return 12 * sum(kernel.shape[-1] for kernel in kernels) > _PARAMETERS_AT_MOST * 2 * nonzeros
+
+
+def _shapes(signature: Signature) -> str:
+    return " and ".join(
+        f"[n, {', '.join(map(str, spec.shape[1:]))}]" for spec in signature.specs.values()
+    )
+
+
+def _refusal(model: keras.Model, values: str, signature: Signature, error: Exception) -> str:
+    """Returns one line on why a model cannot be converted, and what to try."""
+    text = str(error)
+    missing = sorted(
+        set(re.findall(r"(?:Flex|Custom)?\btf\.(\w+)\(", text))
+        | set(re.findall(r"^\s*(?:Flex|Custom) ops: (.*)$", text, re.MULTILINE))
+    )
+    ways = []
+    if values == "int8":
+        ways.append("use values=float32 or float16")
+    if any(None in spec.shape[1:] for spec in signature.specs.values()):
+        ways.append("give the model's inputs a fixed length")
+    ways.append("write a SavedModel, which takes every model")
+    reason = f"TFLite has no built-in operators for {', '.join(missing)}" if missing else ""
+    advice = ", or ".join(ways)
+    return (
+        f"Could not convert model {model.name!r} to TFLite with values={values}: "
+        f"{reason or _first_words(text)}. {advice[0].upper()}{advice[1:]}."
+    )
+
+
+def _first_words(text: str) -> str:
+    """Returns what an error says, without the program text it quotes."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for line in lines:
+        for part in re.split(r"(?:^|\s)error: ", line):
+            if part and not re.search(r"loc\(|^<unknown>|%\d|callsite|^at ", part):
+                return part[:200].rstrip(".:")
+    return "the converter failed"
