@@ -1,0 +1,60 @@
+"""What the compiled programs are made of."""
+
+import dataclasses
+import re
+
+import pytest
+
+from lth_tf import networks
+from lth_tf.config import ExperimentConfig
+from lth_tf.masking.model import get_weights
+from lth_tf.training.trainer import Trainer
+
+HOST_CALLS = ("custom-call", "send", "recv", "outfeed", "infeed")
+
+
+def whole_interval(network, data, stage="hlo"):
+    """Returns XLA's program of an interval with validation, test and what else there is."""
+    few = {name: getattr(data, name).take(range(12)) for name in ("train", "validation", "test")}
+    data = dataclasses.replace(data, **few)
+    config = ExperimentConfig(
+        network=network,
+        batch_size=4,
+        iterations=14,
+        eval_interval=7,
+        test_interval=7,
+        augment=network != "lenet",
+        weight_decay=0.1,
+        lr_drops=(3,),
+    )
+    model = networks.build(network, data.image_shape, 10, seed=0)
+    return Trainer(model, data, config, "on")._loop.compiler_ir(stage)
+
+
+@pytest.mark.parametrize("network", networks.NETWORKS.names())
+def test_an_interval_is_one_program_without_host_calls(network, digits, digits_rgb):
+    data = digits if networks.image_shape(network)[2] == 1 else digits_rgb
+    program = whole_interval(network, data)
+    # Of training, validation and test.
+    assert len(re.findall(r"\bwhile\(", program)) == 3
+    assert not re.findall(rf"\b(?:{'|'.join(HOST_CALLS)})\b", program)
+
+
+def test_the_trip_count_is_known_when_the_loop_is_compiled(digits):
+    program = whole_interval("lenet", digits, "optimized_hlo")
+    assert re.findall(r'"known_trip_count":{"n":"(\d+)"}', program) == ["7"]
+    assert not re.findall(rf"\b(?:{'|'.join(HOST_CALLS)})\b", program)
+
+
+def test_results_do_not_depend_on_the_interval(digits):
+    """Whole intervals, parts and single updates give the same bits."""
+    found = []
+    for interval in (1, 4):
+        config = ExperimentConfig(iterations=6, batch_size=16, eval_interval=interval)
+        model = networks.build("lenet", digits.image_shape, 10, seed=0)
+        trainer = Trainer(model, digits, config)
+        trainer.fit()
+        found.append(get_weights(model))
+        assert trainer.traces == 1
+    for path, value in found[0].items():
+        assert value.tobytes() == found[1][path].tobytes(), path
