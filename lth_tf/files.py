@@ -11,14 +11,15 @@ import errno
 import glob
 import io
 import json
+import math
 import os
 import pathlib
 import shutil
+import stat
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -26,6 +27,9 @@ from lth_tf.errors import UsageError, errors_of
 from lth_tf.locks import try_lock
 
 PARTIAL = ".partial"
+
+_MOST_TEXT = 256 << 20  # bytes
+_MOST_EXPANDED, _EXPANSION = 64 << 20, 100  # bytes, times
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # fcntl.h and linux/fs.h
 
@@ -81,10 +85,12 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
-def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
+def write_arrays(
+    path: pathlib.Path, arrays: dict[str, np.ndarray], *, compress: bool = False
+) -> None:
     """Writes an .npz file, whole or not at all; see `atomic_path`."""
     with atomic_path(path) as partial, open(partial, "wb") as file:
-        np.savez(file, **arrays)
+        (np.savez_compressed if compress else np.savez)(file, **arrays)
 
 
 def write_json(path: pathlib.Path, value: dict[str, Any]) -> None:
@@ -106,23 +112,22 @@ def delete_folder(path: str | os.PathLike) -> None:
             _flush(path.parent)
 
 
-def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+def read_arrays(path: pathlib.Path, expected: int = 0) -> dict[str, np.ndarray]:
     """Reads an .npz file; never unpickles.
+
+    Args:
+        path: the file.
+        expected: bytes that its arrays may have in any case; see `check_expansion`.
 
     Raises:
         UsageError: if the file is missing or damaged.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            # Read whole, unlike in np.load, for the archive to check its sums.
-            return {
-                name.removesuffix(".npy"): np.lib.format.read_array(
-                    io.BytesIO(archive.read(name)), allow_pickle=False
-                )
-                for name in archive.namelist()
-            }
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(damaged(path, str(error))) from error
+    with reading(path), open_file(path) as file, zipfile.ZipFile(file) as archive:
+        check_expansion(archive, os.fstat(file.fileno()).st_size, expected)
+        # Read whole, unlike in np.load, for the archive to check its sums.
+        return {
+            name.removesuffix(".npy"): _array(archive.read(name)) for name in archive.namelist()
+        }
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -131,25 +136,106 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     Raises:
         UsageError: if the file is missing or damaged.
     """
+    with reading(path):
+        value = json.loads(read_text(path))
+        if not isinstance(value, dict):
+            raise ValueError("not a JSON object")
+        return value
+
+
+def read_text(path: pathlib.Path, errors: str = "strict") -> str:
+    """Reads a text file of at most 256 MB; `errors` is that of `bytes.decode`.
+
+    Raises:
+        UsageError: if the file is missing or damaged.
+    """
+    with reading(path), open_file(path) as file:
+        if os.fstat(file.fileno()).st_size > _MOST_TEXT:
+            raise ValueError(f"more than {_MOST_TEXT >> 20} MB")
+        return file.read().decode(errors=errors)
+
+
+def open_file(path: str | os.PathLike) -> BinaryIO:
+    """Opens a file to read it.
+
+    Raises:
+        OSError: if there is none.
+        ValueError: if it is a folder, or a device or pipe, which may have no end.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise ValueError("not a file")
+    return open(file, "rb")
+
+
+def check_expansion(archive: zipfile.ZipFile, size: int, expected: int = 0) -> None:
+    """Checks that what is in an archive is not much larger than the archive.
+
+    Args:
+        archive: what is about to be read.
+        size: bytes of its file.
+        expected: bytes that its content may have in any case.
+
+    Raises:
+        ValueError: if it is more than 64 MB and a hundred times the archive.
+    """
+    content = sum(member.file_size for member in archive.infolist())
+    if content > max(_MOST_EXPANDED, _EXPANSION * size, expected):
+        raise ValueError(f"{content:,} bytes in an archive of {size:,}")
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike) -> Iterator[None]:
+    """Turns whatever goes wrong in reading a file into one line that names it.
+
+    Nobody can list what parsers raise when they are given anything.
+
+    Raises:
+        UsageError: in place of any other error.
+    """
     try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(damaged(path, str(error))) from error
-    if not isinstance(value, dict):
-        raise UsageError(damaged(path, "not a JSON object"))
-    return value
+        yield
+    except UsageError:
+        raise
+    except Exception as error:  # MemoryError and RecursionError among them
+        raise UsageError(damaged(path, error)) from error
 
 
-def damaged(path: pathlib.Path, why: str) -> str:
+def damaged(path: str | os.PathLike, why: str | Exception) -> str:
     """Returns what is said of a file that cannot be read.
 
     A folder with a summary or a config is made as a whole, any other file alone.
     """
+    path = pathlib.Path(path)
     whole = path.name == "config.json" or (path.parent / "summary.json").exists()
     return (
-        f"Could not read {path} ({why}): it is missing or damaged. "
+        f"Could not read {path} ({one_line(why)}): it is missing or damaged. "
         f"Delete {path.parent if whole else path} to make it again."
     )
+
+
+def one_line(error: str | Exception) -> str:
+    """Returns an error as one short line that a terminal can print."""
+    text = f"no {error}" if isinstance(error, KeyError) else str(error)
+    text = " ".join((text or type(error).__name__).split())
+    shown = "".join(c if c.isprintable() else "?" for c in text)
+    return shown if len(shown) <= 200 else f"{shown[:197]}..."
+
+
+def _array(content: bytes) -> np.ndarray:
+    """Returns the array in an .npy file."""
+    file = io.BytesIO(content)
+    header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }[np.lib.format.read_magic(file)]
+    shape, _, dtype = header(file)
+    # Before anything of that size is made.
+    if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise ValueError(f"not an array of shape {shape}")
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _refuse_other(path: pathlib.Path, replaces: str) -> None:

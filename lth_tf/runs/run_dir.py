@@ -10,12 +10,11 @@
     progress/        checkpoint inside the running level
 
 Files appear only when they are whole (`lth_tf.files`). A level's summary.json comes
-last and means that the level is done.
+last and means that the level is done; see `stage_files` for what lies beside it.
 """
 
 import contextlib
 import dataclasses
-import json
 import os
 import pathlib
 import shutil
@@ -28,43 +27,31 @@ from lth_tf.config import ExperimentConfig, FitConfig, from_record
 from lth_tf.errors import UsageError, errors_of
 from lth_tf.files import (
     PARTIAL,
-    damaged,
     delete_folder,
+    one_line,
     read_arrays,
     read_json,
+    reading,
     write_arrays,
     write_bytes,
     write_json,
 )
 from lth_tf.locks import lock
-from lth_tf.masking.arrays import Masks, density, pack, remaining, total, unpack
+from lth_tf.masking.arrays import Masks
+from lth_tf.runs import metrics, stage_files
 from lth_tf.runs.history import History
+from lth_tf.runs.stage import Stage
 
-FORMAT = 1
+FORMAT = 2
+"""What is written. Format 1 is read too: its stages hold every weight, see `stage_files`."""
 
+_RECORD = {"kind": str, "config": dict, "data": dict, "versions": dict, "continued": list}
 _WAY_OUT = {
     "fit": "Use another run_dir, or delete the folder to start again.",
     **dict.fromkeys(
         ("experiment", "gradual"), "Use another --runs_dir, or --overwrite to start again."
     ),
 }
-_LEVEL_FILES = ("mask.npz", "weights.npz", "history.npz")
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """One training of an experiment: a level, or a control of a level.
-
-    Attributes:
-        level: 0 is the dense network.
-        control: "" for the ticket itself, else the control's name, e.g. "reinit_0".
-    """
-
-    level: int
-    control: str = ""
-
-    def __str__(self) -> str:
-        return f"level_{self.level:02d}" + (f"/{self.control}" if self.control else "")
 
 
 class RunDir:
@@ -135,25 +122,36 @@ class RunDir:
                 f"Expected a run directory. Received: {self.path}, without config.json."
             )
         found = read_json(self._config_path)
-        if found.get("format") != FORMAT or "config" not in found:
+        if found.get("format") not in range(1, FORMAT + 1):
             raise UsageError(
-                f"Expected {self._config_path} in format {FORMAT}. "
-                f"Received: format={found.get('format')!r}. Read it with the version that wrote it."
+                f"Expected {self._config_path} in format 1 to {FORMAT}. Received: "
+                f"format={found.get('format')!r}. Read it with the version that wrote it."
             )
+        with reading(self._config_path):
+            for name, kind in _RECORD.items():
+                if not isinstance(found.get(name, kind()), kind):
+                    raise ValueError(f"{name} is {found[name]!r}")
+            found["config"]
         return found
 
     def config(self) -> ExperimentConfig | FitConfig:
-        """Returns the config the directory was made with."""
+        """Returns the config the directory was made with.
+
+        Raises:
+            UsageError: if there is none, or it is damaged or of another version.
+        """
         about = self.about()
-        return from_record(about.get("kind", ExperimentConfig.kind), about["config"])
+        try:
+            return from_record(about.get("kind", ExperimentConfig.kind), about["config"])
+        except Exception as error:  # whatever a damaged value leads to
+            raise UsageError(f"Could not use {self._config_path}: {one_line(error)}") from error
 
     def finished(self) -> list[Stage]:
         """Returns the stages that are done, by level, each level's ticket first."""
-        stages = []
-        for summary in self.path.glob("level_*/**/summary.json"):
-            level, *control = summary.parent.relative_to(self.path).parts
-            stages.append(Stage(int(level.removeprefix("level_")), "/".join(control)))
-        return sorted(stages, key=lambda stage: (stage.level, stage.control))
+        levels = list(self.path.glob("level_*"))
+        folders = levels + [control for level in levels for control in level.glob("*/")]
+        stages = [Stage.parse(str(folder.relative_to(self.path))) for folder in folders]
+        return sorted(stage for stage in stages if stage is not None and self._is_done(stage))
 
     def has(self, stage: Stage) -> bool:
         """True if a stage is done.
@@ -161,50 +159,40 @@ class RunDir:
         Raises:
             UsageError: if it is, but one of its files is missing or cut short.
         """
-        if not (self._folder(stage) / "summary.json").exists():
+        if not self._is_done(stage):
             return False
-        for name, size in self.summary(stage)["bytes"].items():
-            file = self._folder(stage) / name
-            if not file.exists() or file.stat().st_size != size:
-                raise UsageError(damaged(file, f"expected {size} bytes"))
+        stage_files.check_sizes(self.path / str(stage), stage)
         return True
 
-    def level_path(self, stage: Stage, name: str) -> pathlib.Path:
-        """Returns the path of one of a stage's files, e.g. "weights.npz".
+    def level_path(self, stage: Stage, name: str = "") -> pathlib.Path:
+        """Returns the folder of a finished stage, or one of its files, e.g. "weights.npz".
 
         Raises:
             UsageError: if the stage is not done; the message lists the levels that are.
         """
-        file = self._folder(stage) / name
-        if not (self._folder(stage) / "summary.json").exists():
+        if not self._is_done(stage):
             levels = sorted({done.level for done in self.finished()})
             raise UsageError(
                 f"Expected a finished level of {self.path}: "
                 f"{', '.join(map(str, levels)) or 'there is none yet'}. Received: {stage}."
             )
-        return file
+        return self.path / str(stage) / name
 
     def summary(self, stage: Stage) -> dict[str, Any]:
         """Returns the numbers of a finished stage."""
-        return read_json(self.level_path(stage, "summary.json"))
+        return stage_files.read_summary(self.level_path(stage), stage)
 
     def history(self, stage: Stage) -> dict[str, np.ndarray]:
         """Returns name -> array [evaluations] of a finished stage."""
-        return read_arrays(self.level_path(stage, "history.npz"))
+        return stage_files.read_history(self.level_path(stage), stage)
 
     def mask(self, stage: Stage) -> Masks:
         """Returns the masks a finished stage was trained under."""
-        file = self.level_path(stage, "mask.npz")
-        try:
-            return unpack(read_arrays(file))
-        except UsageError:
-            raise
-        except ValueError as error:
-            raise UsageError(damaged(file, str(error))) from error
+        return stage_files.read_masks(self.level_path(stage), stage)
 
     def trained(self, stage: Stage) -> dict[str, np.ndarray]:
         """Returns the weights at the end of a finished stage: mask * trained."""
-        return read_arrays(self.level_path(stage, "weights.npz"))
+        return stage_files.read_weights(self.level_path(stage), stage)
 
     def ticket(self, level: int) -> dict[str, np.ndarray]:
         """Returns the weights a finished level started from: mask * origin."""
@@ -221,23 +209,15 @@ class RunDir:
         weights: dict[str, np.ndarray],
         history: History,
     ) -> None:
-        """Writes a stage that is done and forgets its checkpoint."""
-        summary = {
-            "level": stage.level,
-            "control": stage.control,
-            "density": density(masks),
-            "remaining": remaining(masks),
-            "total": total(masks),
-            **history.summary(),
-        }
-        folder = self._folder(stage)
-        with errors_of(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        contents = (pack(masks), weights, history.arrays())
-        for name, arrays in zip(_LEVEL_FILES, contents, strict=True):
-            write_arrays(folder / name, arrays)
-        sizes = {name: (folder / name).stat().st_size for name in _LEVEL_FILES}
-        write_json(folder / "summary.json", {**summary, "bytes": sizes})
+        """Writes a stage that is done and forgets its checkpoint.
+
+        Args:
+            stage: what was trained.
+            masks: weight path -> uint8 array.
+            weights: path -> array of every weight; of those that are pruned none is kept.
+            history: what was measured.
+        """
+        stage_files.write(self.path / str(stage), stage, masks, weights, history)
         shutil.rmtree(self.path / "progress", ignore_errors=True)
 
     def has_origin(self) -> bool:
@@ -246,7 +226,10 @@ class RunDir:
 
     def origin(self) -> dict[str, np.ndarray]:
         """Returns the weights that every level starts from, nothing pruned."""
-        return read_arrays(self._origin_path)
+        with reading(self._origin_path):
+            weights = read_arrays(self._origin_path)
+            stage_files.check_finite(weights)
+        return weights
 
     def save_origin(self, weights: dict[str, np.ndarray]) -> None:
         """Writes the weights that every level starts from."""
@@ -288,36 +271,15 @@ class RunDir:
 
     def metrics(self) -> list[dict[str, Any]]:
         """Returns every evaluation so far; a torn last line is left out."""
-        if not self._metrics_path.exists():
-            return []
-        lines = self._metrics_path.read_text().splitlines()
-        found = []
-        for number, line in enumerate(lines, 1):
-            try:
-                found.append(json.loads(line))
-            except ValueError as error:
-                if number < len(lines):
-                    raise UsageError(
-                        damaged(self._metrics_path, f"line {number}: {error}")
-                    ) from error
-        return found
+        return metrics.read(self._metrics_path)
 
     def append_metrics(self, stage: Stage, evaluation: dict[str, Any]) -> None:
         """Adds one evaluation to metrics.jsonl."""
-        record = {"level": stage.level, "control": stage.control, **evaluation}
-        with errors_of(self._metrics_path), open(self._metrics_path, "a") as file:
-            file.write(json.dumps(record) + "\n")
+        metrics.append(self._metrics_path, stage, evaluation)
 
     def forget_metrics(self, stage: Stage, after: int) -> None:
         """Drops a stage's evaluations after an iteration: they will be made again."""
-        kept = [
-            record
-            for record in self.metrics()
-            if (record["level"], record["control"]) != (stage.level, stage.control)
-            or record["iteration"] <= after
-        ]
-        text = "".join(json.dumps(record) + "\n" for record in kept)
-        write_bytes(self._metrics_path, text.encode())
+        metrics.forget(self._metrics_path, stage, after)
 
     @property
     def _config_path(self) -> pathlib.Path:
@@ -339,8 +301,8 @@ class RunDir:
     def _progress_path(self) -> pathlib.Path:
         return self.path / "progress" / "checkpoint.npz"
 
-    def _folder(self, stage: Stage) -> pathlib.Path:
-        return self.path / str(stage)
+    def _is_done(self, stage: Stage) -> bool:
+        return (self.path / str(stage) / stage_files.SUMMARY).exists()
 
     def _refuse_foreign(self) -> None:
         if self.path.is_dir() and not self._config_path.exists():

@@ -8,9 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from lth_tf.runs import run_dir as records
 from lth_tf.config import ExperimentConfig
 from lth_tf.errors import UsageError
+from lth_tf.files import read_arrays
 from lth_tf.runs.history import Evaluation, History
 from lth_tf.runs.run_dir import RunDir, Stage
 
@@ -47,7 +47,7 @@ def test_layout(run_dir):
         *(f"level_00/{name}" for name in level),
         *(f"level_00/reinit_0/{name}" for name in level),
     }
-    assert json.loads((run_dir.path / "config.json").read_text())["format"] == 1
+    assert json.loads((run_dir.path / "config.json").read_text())["format"] == 2
 
 
 def test_what_is_written_is_read(run_dir):
@@ -129,7 +129,7 @@ def test_damaged_config_is_named(run_dir):
 
 def test_config_of_another_format_is_refused(run_dir):
     (run_dir.path / "config.json").write_text('{"format": 99, "config": {}}')
-    with pytest.raises(UsageError, match="in format 1. Received: format=99"):
+    with pytest.raises(UsageError, match="in format 1 to 2. Received: format=99"):
         run_dir.config()
 
 
@@ -182,7 +182,7 @@ def test_file_is_whole_whenever_its_writer_is_killed(tmp_path):
         time.sleep(delay)
         child.kill()
         child.communicate()
-        arrays = records.read_arrays(file)
+        arrays = read_arrays(file)
         assert len(set(arrays["a"]) | set(arrays["b"])) == 1
 
 
@@ -197,7 +197,7 @@ def work():
     run_dir = RunDir(sys.argv[1])
     with run_dir.writing(ExperimentConfig(dataset="digits"), {}):
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        big = {"w": np.zeros(100_000)}
+        big = {"w": np.ones(8), "b": np.zeros(100_000)}
         history = History([Evaluation(1, 0.5, 0.4, 0.9, None)], 1, 0.9, 0.9, 1.0, 1.0)
         run_dir.save_stage(Stage(1), {"w": np.ones(8, np.uint8)}, big, history)
 sys.exit(guarded(work))
