@@ -77,6 +77,9 @@ def _run() -> None:
             )
     tf_logging.import_tensorflow()
     from lth_tf.networks import NETWORKS
+    from lth_tf.training import devices
+
+    devices.configure()
 
     for network in options.networks.split(","):
         NETWORKS.get(network)

@@ -101,7 +101,9 @@ def _run_trial(config: ExperimentConfig, run_dir: RunDir, options: RunOptions) -
 def load_data(config: ExperimentConfig, options: RunOptions) -> "Data":
     """Returns the config's data set in the shape of its network's images."""
     from lth_tf import datasets, networks
+    from lth_tf.training import devices
 
+    devices.configure(options.deterministic)  # before the first tensor
     return datasets.load(
         config.dataset,
         image_shape=networks.image_shape(config.network),
@@ -239,6 +241,7 @@ def about_run(data: "Data", options: RunOptions) -> dict[str, Any]:
         "device": f"{devices[0].device_type} ({threads} thread{'s' if threads > 1 else ''})",
         "threads": threads,
         "jit": options.jit,
+        "deterministic": options.deterministic,
         "data": {
             "image_shape": list(data.image_shape),
             "classes": data.classes,

@@ -78,6 +78,7 @@ class TuneRunOptions(Options):
     runs_dir: str = _same("runs_dir")
     data_dir: str = _same("data_dir")
     jit: str = _same("jit")
+    deterministic: bool = _same("deterministic")
     checkpoint_seconds: float = _same("checkpoint_seconds")
     overwrite: bool = _same("overwrite")
 

@@ -289,8 +289,8 @@ def from_record(kind: str, values: dict[str, Any]) -> ExperimentConfig | FitConf
 class RunOptions(Options):
     """How and where an experiment is run.
 
-    Nothing of it enters the run's name. `jit`, and `jobs` through the number of
-    threads, change results by rounding; both are kept in config.json.
+    Nothing of it enters the run's name. `jit`, `deterministic`, and `jobs` through the
+    number of threads, change results by rounding; all are kept in config.json.
     """
 
     runs_dir: str = option("runs", "Folder that all run directories lie in.")
@@ -302,6 +302,11 @@ class RunOptions(Options):
         "auto",
         "Compile with XLA. auto: on for accelerators; on a CPU if there is no convolution.",
         choices=("auto", "on", "off"),
+    )
+    deterministic: bool = option(
+        True,
+        "Same bits for the same seed on accelerators too; a CPU always gives them. "
+        "--nodeterministic gives that up for speed.",
     )
     checkpoint_seconds: float = option(
         60.0, "Seconds between checkpoints inside a level.", minimum=0.0
