@@ -5,6 +5,7 @@ import dataclasses
 import altair as alt
 
 from experiments.results import Row, at_iterations, nearest_densities
+from lth_tf.tickets.judging import is_accuracy
 
 # Okabe & Ito: told apart by the colour-blind too.
 _COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -52,18 +53,33 @@ def figures(
     return found
 
 
+def measured(rows: list[Row]) -> tuple[str, str]:
+    """Returns what the accuracies of rows are, and " (%)" if they are in percent.
+
+    Example:
+    >>> measured([{"metric": "accuracy"}, {"metric": "accuracy"}]), measured([{"metric": "mae"}])
+    (('accuracy', ' (%)'), ('mae', ''))
+    """
+    names = sorted({row["metric"] for row in rows})
+    percent = [name for name in names if is_accuracy(name)]
+    if percent and percent != names:
+        return " and ".join(names), f" ({', '.join(percent)} in %)"
+    return " and ".join(names), " (%)" if percent else ""
+
+
 def _sizes(rows: list[Row]) -> Figure:
+    metric, unit = measured(rows)
     panels = (
         ("early_stop_iteration", "Early-stop iteration"),
-        ("early_stop_accuracy", "Test accuracy at early stop (%)"),
-        ("final_accuracy", "Test accuracy at the last iteration (%)"),
-        ("train_accuracy", "Training accuracy at the last iteration (%)"),
+        ("early_stop_accuracy", f"Test {metric} at early stop{unit}"),
+        ("final_accuracy", f"Test {metric} at the last iteration{unit}"),
+        ("train_accuracy", f"Training {metric} at the last iteration{unit}"),
     )
     return Figure(
         "tickets",
         "How fast and how well tickets of each size learn",
         "Early stop is the iteration of minimum validation loss. Lines are means, "
-        "bands reach from the worst to the best trial (paper, Figures 1, 4, 5 and 6).",
+        "bands reach from the smallest to the largest (paper, Figures 1, 4, 5 and 6).",
         [_against_size(rows, field, title, "series") for field, title in panels],
     )
 
@@ -71,6 +87,7 @@ def _sizes(rows: list[Row]) -> Figure:
 def _curves(rows: list[Row], densities: list[float]) -> Figure:
     chosen = nearest_densities(rows, densities)
     shown = [row for row in rows if row["remaining"] in chosen]
+    metric, unit = measured(rows)
     charts = []
     for series in sorted({row["series"] for row in shown}):
         of_series = [row for row in shown if row["series"] == series]
@@ -84,28 +101,29 @@ def _curves(rows: list[Row], densities: list[float]) -> Figure:
         )
         charts.append(
             _mean_and_band(
-                of_series, x, "test_accuracy", "Test accuracy (%)", colour, _zoom(shown)
+                of_series, x, "test_accuracy", f"Test {metric}{unit}", colour, _zoom(shown)
             ).properties(title=series)
         )
     return Figure(
         "curves",
-        "Test accuracy while training",
-        "Means over trials with bands from the worst to the best (paper, Figure 3).",
+        f"Test {metric} while training",
+        "Means over trials with bands from the smallest to the largest (paper, Figure 3).",
         charts,
     )
 
 
 def _at_iterations(rows: list[Row], iterations: list[int]) -> Figure:
     shown = at_iterations(rows, iterations)
+    metric, unit = measured(rows)
     charts = []
     for iteration in sorted({row["iteration"] for row in shown}):
         of_iteration = [row for row in shown if row["iteration"] == iteration]
-        title = f"Test accuracy at iteration {iteration:,} (%)"
+        title = f"Test {metric} at iteration {iteration:,}{unit}"
         charts.append(_against_size(of_iteration, "test_accuracy", title, "series"))
     return Figure(
         "iterations",
-        "Test accuracy at three points of training",
-        "Means over trials with bands from the worst to the best (paper, Figures 7 and 8).",
+        f"Test {metric} at three points of training",
+        "Means over trials with bands from the smallest to the largest (paper, Figures 7 and 8).",
         charts,
     )
 
@@ -144,8 +162,8 @@ def _mean_and_band(
         colour.shorthand,
         x.shorthand,
         *(
-            alt.Tooltip(f"{how}({field}):Q", title=name, format=",.2f")
-            for how, name in (("mean", "mean"), ("min", "worst"), ("max", "best"))
+            alt.Tooltip(f"{how}({field}):Q", title=name, format=",.5~g")
+            for how, name in (("mean", "mean"), ("min", "smallest"), ("max", "largest"))
         ),
         alt.Tooltip("count():Q", title="trainings"),
     ]

@@ -5,7 +5,7 @@ import json
 
 import vl_convert
 
-from experiments.charts import Figure
+from experiments.charts import Figure, measured
 from experiments.results import Row
 
 _STYLE = """
@@ -38,9 +38,9 @@ _TABLE = {
     "control": "control",
     "remaining": "% remaining",
     "early_stop_iteration": "early stop",
-    "early_stop_accuracy": "accuracy there (%)",
-    "final_accuracy": "final accuracy (%)",
-    "train_accuracy": "train accuracy (%)",
+    "early_stop_accuracy": "{} there{}",
+    "final_accuracy": "final {}{}",
+    "train_accuracy": "train {}{}",
 }
 
 
@@ -99,7 +99,8 @@ def _section(figure: Figure) -> str:
 
 
 def _table(rows: list[Row]) -> str:
-    head = "".join(f"<th>{title}</th>" for title in _TABLE.values())
+    titles = [html.escape(title.format(*measured(rows))) for title in _TABLE.values()]
+    head = "".join(f"<th>{title}</th>" for title in titles)
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(str(row[name]))}</td>" for name in _TABLE) + "</tr>\n"
         for row in rows

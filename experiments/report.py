@@ -4,7 +4,7 @@
     python -m experiments.report runs/conv2/default runs/conv2/strategy=oneshot --output_dir=figures
 
 Each argument is a run directory or a folder with run directories below it. Trials of
-one configuration become one curve: the mean, with a band from the worst to the best.
+one configuration become one curve: the mean, with a band from the smallest to the largest.
 Writes an HTML page that needs no network, a PNG file a figure and the numbers as CSV.
 """
 

@@ -12,6 +12,7 @@ from lth_tf.config import ExperimentConfig, FitConfig
 from lth_tf.errors import UsageError
 from lth_tf.files import atomic_path
 from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.tickets import judging
 from lth_tf.tickets.winning import smallest_winning
 
 Row = dict[str, Any]
@@ -85,11 +86,19 @@ def find_runs(paths: Iterable[str | os.PathLike]) -> list[Run]:
 
 
 def level_rows(runs: list[Run]) -> list[Row]:
-    """Returns a row for every finished stage: densities in %, accuracies in %."""
+    """Returns a row for every finished stage: densities in %, accuracies in %.
+
+    What a `fit` was judged by instead of an accuracy, named under "metric", is in its own unit.
+    """
     rows = []
     for run in runs:
         for stage in run.stages():
             summary = run.directory.summary(stage)
+            metric, _ = judging.judged_by(summary)
+            early_stop, final, train = (
+                judging.in_its_unit(summary[f"{name}_accuracy"], metric)
+                for name in ("early_stop_test", "final_test", "final_train")
+            )
             rows.append(
                 {
                     "series": run.series(stage.control),
@@ -100,9 +109,12 @@ def level_rows(runs: list[Run]) -> list[Row]:
                     "remaining": round(100 * summary["density"], 2),
                     "weights": summary["remaining"],
                     "early_stop_iteration": summary["early_stop_iteration"],
-                    "early_stop_accuracy": _percent(summary["early_stop_test_accuracy"]),
-                    "final_accuracy": _percent(summary["final_test_accuracy"]),
-                    "train_accuracy": _percent(summary["final_train_accuracy"]),
+                    "early_stop_accuracy": judging.in_its_unit(
+                        summary["early_stop_test_accuracy"], metric
+                    ),
+                    "final_accuracy": final,
+                    "train_accuracy": train,
+                    "metric": metric,
                     "iterations": summary["iterations"],
                     "seconds": summary["seconds"],
                 }
@@ -111,12 +123,14 @@ def level_rows(runs: list[Run]) -> list[Row]:
 
 
 def curve_rows(runs: list[Run]) -> list[Row]:
-    """Returns a row for every point of a test accuracy curve, accuracies in %."""
+    """Returns a row for every point of a test curve, accuracies in %, else as `level_rows`."""
     rows = []
     for run in runs:
         for stage in run.stages():
             history = run.directory.history(stage)
-            remaining = round(100 * run.directory.summary(stage)["density"], 2)
+            summary = run.directory.summary(stage)
+            metric, _ = judging.judged_by(summary)
+            remaining = round(100 * summary["density"], 2)
             for iteration, accuracy in zip(
                 history["iteration"], history["test_accuracy"], strict=True
             ):
@@ -129,7 +143,8 @@ def curve_rows(runs: list[Run]) -> list[Row]:
                             "control": stage.control,
                             "remaining": remaining,
                             "iteration": int(iteration),
-                            "test_accuracy": _percent(accuracy),
+                            "test_accuracy": judging.in_its_unit(accuracy, metric),
+                            "metric": metric,
                         }
                     )
     return rows
@@ -170,14 +185,14 @@ def outcome(run_dir: RunDir) -> str:
     if best is None:
         return (
             "No winning ticket: no level reaches the dense network's "
-            f"{100 * dense['early_stop_test_accuracy']:.2f} % by its early stop at iteration "
+            f"{_reached(dense)} by its early stop at iteration "
             f"{dense['early_stop_iteration']:,}."
         )
     return (
         f"Smallest winning ticket: level {best['level']}, {100 * best['density']:.2f} % of the "
-        f"weights. {100 * best['early_stop_test_accuracy']:.2f} % at iteration "
+        f"weights. {_reached(best)} at iteration "
         f"{best['early_stop_iteration']:,}; the dense network has "
-        f"{100 * dense['early_stop_test_accuracy']:.2f} % at {dense['early_stop_iteration']:,}.\n"
+        f"{_reached(dense)} at {dense['early_stop_iteration']:,}.\n"
         f"Export it: {python()} -m export --run={run_dir.path} --level={best['level']}"
     )
 
@@ -186,9 +201,9 @@ def _gradual_outcome(run_dir: RunDir, summaries: list[dict[str, Any]]) -> str:
     smallest = min(summaries, key=lambda summary: summary["density"])
     return (
         f"Smallest network: level {smallest['level']}, {100 * smallest['density']:.2f} % of the "
-        f"weights, {100 * smallest['early_stop_test_accuracy']:.2f} % at iteration "
+        f"weights, {_reached(smallest)} at iteration "
         f"{smallest['early_stop_iteration']:,}; the dense network has "
-        f"{100 * summaries[0]['early_stop_test_accuracy']:.2f} %.\n"
+        f"{_reached(summaries[0])}.\n"
         f"Export it: {python()} -m export --run={run_dir.path} --level={smallest['level']}"
     )
 
@@ -218,5 +233,6 @@ def _differing(runs: list[tuple[str, ExperimentConfig | FitConfig]]) -> list[str
     return list(dict.fromkeys(name for (name, _), found in values.items() if len(found) > 1))
 
 
-def _percent(fraction: float) -> float:
-    return round(100 * fraction, 3)
+def _reached(summary: dict[str, Any]) -> str:
+    metric, _ = judging.judged_by(summary)
+    return judging.text(summary["early_stop_test_accuracy"], metric)

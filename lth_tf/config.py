@@ -267,6 +267,11 @@ class FitConfig(ProcedureConfig):
     )
     prune_rates: str = option("", "Fraction of the remaining weights pruned a level, by weight.")
     metric: str = option("", "Metric that tickets are judged by.")
+    mode: str = option(
+        "auto",
+        "Which values of the metric are better; auto infers it as Keras does.",
+        choices=("auto", "min", "max"),
+    )
     judged_on: str = option("validation data", "Data that tickets are judged on.")
 
 

@@ -54,6 +54,30 @@ class TestSelect:
                 k: v[level] for k, v in expected.items()
             }
 
+    @pytest.mark.parametrize(
+        "size, rate, rounds, pruned",
+        [
+            (35, 0.1, 1, 4),  # 3.5: halves to even, not down because 1 - (1 - 0.1) < 0.1
+            (25, 0.1, 1, 2),
+            (45, 0.3, 1, 14),  # 13.5
+            (50, 0.1, 2, 10),  # 9.5 of 1 - 0.9 * 0.9
+            (150, 0.1, 2, 28),  # 28.5
+            (1000, 0.2, 3, 488),
+            (np.int64(35), np.float64(0.1), 1, 4),
+        ],
+    )
+    def test_one_place_counts(self, size, rate, rounds, pruned):
+        assert select.count(size, select.rate_after(rounds, rate)) == pruned
+        if rounds == 1:
+            assert select.count(size, rate) == pruned
+        strategy = {"strategy": "oneshot"} if rounds > 1 else {}
+        config = ExperimentConfig(levels=rounds, **strategy)
+        kept = pruning.plan({"w": int(size)}, {"w": rate}, config)[-1]
+        assert kept == size - pruned
+        weights, masks = {"w": np.arange(1.0, size + 1)}, {"w": ones(size)}
+        rates = {"w": rate}
+        assert pruning.prune(masks, weights, weights, rates, config, rounds)["w"].sum() == kept
+
     def test_global_ranking_empties_the_weak_layer_first(self):
         scores = {"a": np.array([5.0, 6.0, 7.0, 8.0]), "b": np.array([1.0, 2.0, 9.0, 3.0])}
         masks = select.across_layers(scores, {"a": ones(4), "b": ones(4)}, {"a": 0.5, "b": 0.5})

@@ -46,7 +46,7 @@ def prune(
     """
     criterion = CRITERIA.get(config.method)
     rounds = level if config.strategy == "oneshot" else 1
-    rates = {path: _after(rounds, rate) for path, rate in rates.items()}
+    rates = {path: select.rate_after(rounds, rate) for path, rate in rates.items()}
     scores = {
         path: criterion(trained[path], origin[path], generator(config.seed, "prune", level, path))
         for path in masks
@@ -107,11 +107,6 @@ def _names(path: str) -> list[str]:
     return [*parts[:-1], *("/".join(parts[: n + 1]) for n in range(len(parts)))]
 
 
-def _after(rounds: int, rate: float) -> float:
-    """Returns the fraction that `rounds` levels prune together."""
-    return 1 - (1 - rate) ** rounds
-
-
 def plan(sizes: dict[str, int], rates: dict[str, float], config: ProcedureConfig) -> list[int]:
     """Returns the number of weights remaining at levels 0, 1, ..., config.levels.
 
@@ -132,7 +127,7 @@ def plan(sizes: dict[str, int], rates: dict[str, float], config: ProcedureConfig
             sizes_now = _pools(sizes, rates, config)
         rounds = level if config.strategy == "oneshot" else min(level, 1)
         for name, (size, rate) in sizes_now.items():
-            left = size - select.count(size, _after(rounds, rate))
+            left = size - select.count(size, select.rate_after(rounds, rate))
             if left == 0:
                 raise UsageError(_emptied(name, level))
             sizes_now[name] = (left, rate)

@@ -1,18 +1,39 @@
 """Which weights go: exact counts of the lowest scores, never a threshold."""
 
+from fractions import Fraction
+
 import numpy as np
 
 from lth_tf.masking.arrays import Masks
 
 
-def count(remaining: int, rate: float) -> int:
-    """Returns how many of the remaining weights a rate prunes, rounded to nearest.
+def rate_after(rounds: int, rate: float) -> Fraction:
+    """Returns the fraction that `rounds` levels prune together, 1 - (1 - rate)^rounds.
+
+    Exact, of the rate as it is written: floats would make 1 - (1 - 0.1) less than 0.1,
+    and 35 weights lose 3 instead of 4.
 
     Example:
-    >>> count(1000, 0.1), count(7, 0.2)
-    (100, 1)
+    >>> rate_after(1, 0.1), rate_after(2, 0.1)
+    (Fraction(1, 10), Fraction(19, 100))
     """
-    return round(rate * remaining)
+    return 1 - (1 - _exact(rate)) ** rounds
+
+
+def count(remaining: int, rate: float | Fraction) -> int:
+    """Returns how many of the remaining weights a rate prunes.
+
+    Rounded to nearest; halves, which are those of the rate as it is written, to even.
+
+    Example:
+    >>> count(1000, 0.1), count(7, 0.2), count(35, 0.1)
+    (100, 1, 4)
+    """
+    return round(_exact(rate) * int(remaining))
+
+
+def _exact(rate: float | Fraction) -> Fraction:
+    return rate if isinstance(rate, Fraction) else Fraction(repr(float(rate)))
 
 
 def lowest(scores: dict[str, np.ndarray], masks: Masks, number: int) -> Masks:
@@ -73,7 +94,9 @@ def _remaining_scores(scores: dict[str, np.ndarray], masks: Masks) -> np.ndarray
     return values
 
 
-def layerwise(scores: dict[str, np.ndarray], masks: Masks, rates: dict[str, float]) -> Masks:
+def layerwise(
+    scores: dict[str, np.ndarray], masks: Masks, rates: dict[str, float | Fraction]
+) -> Masks:
     """Prunes each layer by its own rate (paper, section 2).
 
     Args:
@@ -91,7 +114,9 @@ def layerwise(scores: dict[str, np.ndarray], masks: Masks, rates: dict[str, floa
     return result
 
 
-def across_layers(scores: dict[str, np.ndarray], masks: Masks, rates: dict[str, float]) -> Masks:
+def across_layers(
+    scores: dict[str, np.ndarray], masks: Masks, rates: dict[str, float | Fraction]
+) -> Masks:
     """Ranks the weights of all layers that share a rate together (paper, section 4).
 
     Args and result are those of `layerwise`.

@@ -14,7 +14,8 @@ class Evaluation:
         train_loss: mean loss of the batches since the last evaluation; None before
             the first iteration.
         validation_loss: mean loss of the validation set.
-        validation_accuracy: fraction of the validation set classified right.
+        validation_accuracy: fraction of the validation set classified right, or the
+            value of the metric that tickets are judged by.
         test_accuracy: the same of the test set; None where the curve has no point.
     """
 
@@ -41,6 +42,9 @@ class History:
         final_test_accuracy: test accuracy of the weights at the last iteration.
         final_train_accuracy: the same on the training set.
         seconds: time it took in this process.
+        metric: what stands where accuracies are meant, and `mode`, "min" or "max", which
+            of its values are better; "" for accuracy, larger being better.
+        mode: see `metric`.
     """
 
     evaluations: list[Evaluation]
@@ -49,6 +53,8 @@ class History:
     final_test_accuracy: float
     final_train_accuracy: float
     seconds: float
+    metric: str = ""
+    mode: str = ""
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns the evaluations by column: field name -> array [evaluations], NaN for None."""
@@ -66,6 +72,7 @@ class History:
             "final_test_accuracy": self.final_test_accuracy,
             "final_train_accuracy": self.final_train_accuracy,
             "seconds": round(self.seconds, 3),
+            **({"metric": self.metric, "mode": self.mode} if self.metric else {}),
         }
 
 

@@ -1,14 +1,9 @@
 """Tickets in `model.fit`: a callback that records levels, prunes and rewinds."""
 
-import contextlib
 import dataclasses
-import importlib.metadata
 import os
-import pathlib
-import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,9 +19,13 @@ from lth_tf.masking.model import (
     weight_groups,
 )
 from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.tickets import judging
 from lth_tf.tickets import ticket as tickets
-from lth_tf.tickets.fit_level import ORIGIN, Level, plain_state, set_plain_state
+from lth_tf.tickets.fit_level import ORIGIN, Level
 from lth_tf.tickets.fit_start import FreshState
+from lth_tf.tickets.fit_storage import FitStorage
+from lth_tf.tickets.level_callbacks import LevelCallbacks
+from lth_tf.tickets.running_fit import check_fit, fingerprint, running_fit
 
 
 class TicketCallback(keras.callbacks.Callback):
@@ -43,6 +42,10 @@ class TicketCallback(keras.callbacks.Callback):
     come in the same order. Not together with `BackupAndRestore` or `initial_epoch`,
     which would count the epochs twice. Layers need names of their own: files are keyed
     by them. The model has to be built, and newly compiled.
+
+    A level is recorded with the weights that were validated, and begins with mask * origin,
+    whatever other callbacks put into the model. Of those that change weights for good at an
+    epoch's end (clipping), the changes are in checkpoints if they come before this one.
 
     Args:
         run_dir: folder for the results, e.g. "runs/mine/seed_0".
@@ -63,12 +66,15 @@ class TicketCallback(keras.callbacks.Callback):
             start afresh in any case.
         test_data: what tickets are judged on, as `model.evaluate` takes it: a tuple of
             inputs and labels, or a data set. None: the validation data.
-        metric: name of the metric that tickets are judged by, larger is better.
-            Default: the accuracy among the compiled metrics.
+        metric: name of the metric that tickets are judged by; "loss" or "val_loss" is the
+            validation loss alone. Default: the accuracy among the compiled metrics, or
+            the loss if no metric is compiled. Numbers are printed in its unit.
+        mode: "max" if larger values of the metric are better, "min" if smaller ones are.
+            "auto": as Keras knows of its metrics; losses "min", accuracies "max".
         level_callbacks: callbacks that live one level long, their epochs counted from
             0: an `EarlyStopping` among them ends the level it is in. In the list
-            given to `fit` it ends the whole training, and must not restore weights:
-            they may be another level's.
+            given to `fit` it ends the whole training. Each level begins with their
+            numbers, texts, lists and dicts as they were before.
         seed: seed of random criteria.
         checkpoint_seconds: time between checkpoints inside a level.
         verbose: 1 prints a line a level.
@@ -88,9 +94,6 @@ class TicketCallback(keras.callbacks.Callback):
         model.fit(x, y, validation_split=0.1, epochs=tickets.epochs, callbacks=[tickets])
     """
 
-    # A `fit` that was interrupted leaves its callback, and so the lock, behind.
-    _writing: ClassVar[dict[pathlib.Path, contextlib.ExitStack]] = {}
-
     def __init__(
         self,
         run_dir: str | os.PathLike,
@@ -106,6 +109,7 @@ class TicketCallback(keras.callbacks.Callback):
         rewind_epoch: int = 0,
         test_data: Any = None,
         metric: str | None = None,
+        mode: str = "auto",
         level_callbacks: Sequence[keras.callbacks.Callback] = (),
         seed: int = 0,
         checkpoint_seconds: float = 60.0,
@@ -113,6 +117,7 @@ class TicketCallback(keras.callbacks.Callback):
     ):
         super().__init__()
         self.run_dir = RunDir(run_dir)
+        self._storage = FitStorage(self.run_dir)
         self._config = FitConfig(
             epochs_per_level=epochs_per_level,
             levels=levels,
@@ -122,16 +127,21 @@ class TicketCallback(keras.callbacks.Callback):
             start=start,
             rewind_epoch=rewind_epoch,
             metric=metric or "",
+            mode=mode,
             seed=seed,
         )
         pruning.CRITERIA.get(method)
         self._prune_rates = prune_rates
         self._skip = skip
         self._test_data = test_data
-        self._level_callbacks = list(level_callbacks)
+        if any(isinstance(callback, TicketCallback) for callback in level_callbacks):
+            raise UsageError(
+                "Expected level_callbacks that live in a level. Received: a TicketCallback, "
+                "which makes the levels. Leave it out."
+            )
+        self._level_callbacks = LevelCallbacks(level_callbacks)
         self._checkpoint_seconds = checkpoint_seconds
         self._verbose = verbose
-        self._pristine = [plain_state(callback) for callback in self._level_callbacks]
         self._fresh: FreshState | None = None
         self._level: Level | None = None
         self._news = ""
@@ -151,26 +161,35 @@ class TicketCallback(keras.callbacks.Callback):
     def set_model(self, model: keras.Model) -> None:
         """Masks the model, before `fit` compiles its training step."""
         super().set_model(model)
+        _check_strategy(model)
         mask_model(model, self._skip)
-        for callback in self._level_callbacks:
-            callback.set_model(model)
+        self._level_callbacks.set_model(model)
 
     def set_params(self, params: dict[str, Any]) -> None:
         """Hands the parameters of `fit` on to the level's callbacks."""
         super().set_params(params)
-        for callback in self._level_callbacks:
-            callback.set_params({**params, "epochs": self._config.epochs_per_level})
+        params = {**params, "epochs": self._config.epochs_per_level}
+        self._level_callbacks.tell("set_params", params)
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Opens the run directory and goes to where it left off."""
-        with self._closed_by_errors():
-            self._open(self._checked_config())
-            self._fresh = FreshState(self.model, self.run_dir)
+        with self._storage.closed_by_errors():
+            fit = running_fit(self.model)
+            check_fit(fit, self)
+            config = self._checked_config()
+            self._storage.open(config, fingerprint(fit), self.model, self._verbose)
             if self.run_dir.has_origin():
                 self._check_model()
-            elif not self._config.rewind_epoch:
+            self._fresh = FreshState(self.model, self.run_dir)
+            if not self.run_dir.has_origin() and not self._config.rewind_epoch:
                 self.run_dir.save_origin(get_weights(self.model))
+            self._level_callbacks.fit_begins()
             self._go_on()
+            if self._level is None and self._verbose:
+                print(
+                    f"All {self._config.levels + 1} levels in {self.run_dir.path} are done: "
+                    "nothing is trained, the model becomes the last level's network."
+                )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Prunes and rewinds if a level has ended.
@@ -178,16 +197,17 @@ class TicketCallback(keras.callbacks.Callback):
         Not where it ended: callbacks after this one would see its numbers beside the
         weights of the next.
         """
-        with self._closed_by_errors():
+        with self._storage.closed_by_errors():
             self._tell()
             if self._level is not None and self._level.done:
                 self._go_on()
             if self._level is not None:
                 self._level.epoch_begins(logs)
+                self.on_train_batch_begin = self._on_first_batch
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Records the epoch, and at the end of a level the level."""
-        with self._closed_by_errors():
+        with self._storage.closed_by_errors():
             if self._level is None:
                 return  # fit trains an epoch even if there is nothing to do
             self._level.epoch_ends(logs or {})
@@ -198,9 +218,20 @@ class TicketCallback(keras.callbacks.Callback):
             self._news = _line(summary) if summary else ""
             self.model.stop_training |= self._all_done()
 
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Waits for the first batch of validation: then all callbacks have had their say."""
+        if self._level is not None:
+            self._level_callbacks.tell("on_test_begin", logs)
+            self.on_test_batch_begin = self._on_first_test_batch
+
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
+        """Tells the level's callbacks."""
+        if self._level is not None:
+            self._level_callbacks.tell("on_test_end", logs)
+
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Keeps what was trained of an unfinished level, and closes the run directory."""
-        with self._closed_by_errors():
+        with self._storage.closed_by_errors():
             self._tell()
             if self._all_done():
                 self._go_to_last_level()
@@ -211,7 +242,7 @@ class TicketCallback(keras.callbacks.Callback):
                     f"{len(self._finished())} of {self._config.levels + 1} levels are done. The "
                     f"others take {self.epochs} epochs: fit goes on with epochs=callback.epochs."
                 )
-        self._close()
+        self._storage.close()
 
     def _tell(self) -> None:
         """Prints what a level came to, once the progress bar of its last epoch is complete."""
@@ -241,49 +272,6 @@ class TicketCallback(keras.callbacks.Callback):
                 f"{error}"
             ) from error
 
-    def _open(self, config: FitConfig) -> None:
-        self._close()
-        about = {
-            "argv": sys.argv,
-            "versions": {
-                name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")
-            },
-            "device": keras.distribution.list_devices()[0],
-        }
-        stack = contextlib.ExitStack()
-        stack.enter_context(self.run_dir.writing(config, about))
-        self._writing[self.run_dir.path.resolve()] = stack
-        if not self.run_dir.has_model():
-            self._save_model()
-
-    def _save_model(self) -> None:
-        """Keeps the model, for tools that are not told how to build it."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = pathlib.Path(folder, "model.keras")
-            try:
-                self.model.save(file)
-            except (NotImplementedError, TypeError, ValueError) as error:
-                if self._verbose:
-                    print(
-                        f"Keras cannot save this model ({' '.join(str(error).split())[:80]} ...): "
-                        "tickets are recorded, but export will not know what to put them into."
-                    )
-                return
-            self.run_dir.save_model(file.read_bytes())
-
-    def _close(self) -> None:
-        stack = self._writing.pop(self.run_dir.path.resolve(), None)
-        if stack is not None:
-            stack.close()
-
-    @contextlib.contextmanager
-    def _closed_by_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self._close()
-            raise
-
     def _finished(self) -> list[Stage]:
         stages = [Stage(level) for level in range(self._config.levels + 1)]
         return [stage for stage in stages if self.run_dir.has(stage)]
@@ -312,9 +300,15 @@ class TicketCallback(keras.callbacks.Callback):
                 )
         tickets.rewind(self.model, masks, start)
         self._start_afresh()
-        callbacks = [] if stage == ORIGIN else self._level_callbacks
         self._level = Level(
-            stage, masks, self.model, self._config, self.run_dir, callbacks, self._test_data
+            stage,
+            masks,
+            self.model,
+            self._fresh,
+            self._config,
+            self.run_dir,
+            LevelCallbacks([]) if stage == ORIGIN else self._level_callbacks,
+            self._test_data,
         )
         if stage == ORIGIN:
             # Nothing else knows the weights it starts from.
@@ -327,21 +321,24 @@ class TicketCallback(keras.callbacks.Callback):
     def _start_afresh(self) -> None:
         """Resets optimizer, random generators and level callbacks: all levels begin alike."""
         self._fresh.restore()
-        for callback, state in zip(self._level_callbacks, self._pristine, strict=True):
-            set_plain_state(callback, state)
+        self._level_callbacks.begin_anew()
 
     def _forward_batches(self) -> None:
         """Makes batch hooks only where they are needed: having any slows `fit` down."""
-        for hook, plain in (
-            ("on_train_batch_begin", "on_batch_begin"),
-            ("on_train_batch_end", "on_batch_end"),
-        ):
-            if not all(
-                getattr(getattr(callback, name), "_is_default", False)
-                for callback in self._level_callbacks
-                for name in (hook, plain)
-            ):
-                setattr(self, hook, getattr(self, f"_{hook}"))
+        for name in ("begin", "end"):
+            if not self._level_callbacks.without(f"on_train_batch_{name}", f"on_batch_{name}"):
+                setattr(self, f"on_train_batch_{name}", getattr(self, f"_on_train_batch_{name}"))
+
+    def _on_first_batch(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        with self._storage.closed_by_errors():
+            self._level.first_batch()
+        del self.on_train_batch_begin
+        self._forward_batches()
+        self.on_train_batch_begin(batch, logs)
+
+    def _on_first_test_batch(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        del self.on_test_batch_begin
+        self._level.validates()
 
     def _on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         if self._level is not None:
@@ -352,11 +349,24 @@ class TicketCallback(keras.callbacks.Callback):
             self._level.batch("on_train_batch_end", batch, logs)
 
 
+def _check_strategy(model: keras.Model) -> None:
+    strategy = getattr(model, "distribute_strategy", None)
+    kinds = [kind.__name__ for kind in type(strategy).__mro__]
+    if any(name.startswith(("CollectiveAllReduce", "MultiWorkerMirrored")) for name in kinds):
+        raise UsageError(
+            "Expected a model that one process trains. Received: one under "
+            "MultiWorkerMirroredStrategy, whose processes would all write the run directory. "
+            "Use lth_tf.Trainer, or MirroredStrategy for the devices of one machine."
+        )
+
+
 def _line(summary: dict[str, Any]) -> str:
     """Returns what is printed of a finished level."""
+    metric, _ = judging.judged_by(summary)
+    early_stop, final = (
+        judging.text(summary[f"{name}_test_accuracy"], metric) for name in ("early_stop", "final")
+    )
     return (
         f"level {summary['level']}: {100 * summary['density']:.2f} % remaining, early stop at "
-        f"iteration {summary['early_stop_iteration']:,} with "
-        f"{100 * summary['early_stop_test_accuracy']:.2f} %, "
-        f"{100 * summary['final_test_accuracy']:.2f} % at the last"
+        f"iteration {summary['early_stop_iteration']:,} with {early_stop}, {final} at the last"
     )

@@ -69,10 +69,11 @@ def find_tickets(
     if not run_dir.has_origin():
         run_dir.save_origin(tickets.origin(model, trainer, config))
     for level in range(config.levels + 1):
-        masks, start = dense, run_dir.origin()
+        origin = run_dir.origin()
+        masks, start = dense, origin
         if level:
             masks, start = tickets.next_ticket(run_dir, level, rates, config)
-        for ticket in tickets.at_level(level, masks, start, config, data):
+        for ticket in tickets.at_level(level, masks, start, origin, config, data):
             stage = Stage(level, ticket.control)
             if not run_dir.has(stage):
                 _train(stage, ticket, model, trainer, run_dir, checkpoint_seconds, watchers)

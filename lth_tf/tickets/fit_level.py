@@ -1,8 +1,6 @@
 """One level while `model.fit` trains it."""
 
-import json
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,14 +9,16 @@ import numpy as np
 from lth_tf.config import FitConfig
 from lth_tf.errors import RunError, UsageError
 from lth_tf.masking.arrays import Masks
-from lth_tf.masking.model import get_weights, random_states, set_weights, to_numpy
+from lth_tf.masking.model import get_weights, set_weights, weight_variables
 from lth_tf.runs.history import Evaluation, History, from_columns, to_columns
 from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.tickets import judging
+from lth_tf.tickets.fit_start import FreshState
+from lth_tf.tickets.held import Held, Snapshot
+from lth_tf.tickets.level_callbacks import LevelCallbacks
 
 # Before level 0: the training up to the epoch that every level starts from.
 ORIGIN = Stage(0, "origin")
-# Keras's monitoring callbacks turn the sign of this one when they first compare.
-_NOT_KEPT = "min_delta"
 
 
 class Level:
@@ -27,8 +27,8 @@ class Level:
     Args:
         stage: which level it is, or ORIGIN.
         masks: what it is trained under.
-        model: the compiled model, at the weights the level starts from, its
-            optimizer fresh.
+        model: the compiled model, at the weights the level starts from.
+        fresh: its optimizers and random generators, as a level starts.
         config: epochs of a level, and the metric that counts.
         run_dir: where it is recorded; a checkpoint there is gone on from.
         callbacks: live as long as the level.
@@ -44,9 +44,10 @@ class Level:
         stage: Stage,
         masks: Masks,
         model: keras.Model,
+        fresh: FreshState,
         config: FitConfig,
         run_dir: RunDir,
-        callbacks: Sequence[keras.callbacks.Callback] = (),
+        callbacks: LevelCallbacks,
         test_data: Any = None,
     ):
         self.stage = stage
@@ -55,36 +56,58 @@ class Level:
         self._epochs = config.rewind_epoch if stage == ORIGIN else config.epochs_per_level
         self._masks = masks
         self._model = model
+        self._fresh = fresh
+        self._weights = weight_variables(model)
         self._config = config
         self._run_dir = run_dir
         self._callbacks = callbacks
         self._test_data = test_data
         self._evaluations: list[Evaluation] = []
-        self._best: dict[str, np.ndarray] = {}
+        self._validated: Snapshot | None = None
+        self._best: Snapshot | None = None
         self._logs: dict[str, float] = {}
         self._ended_in_batch = False
         self._seconds = 0.0
         self._since = time.monotonic()
-        for callback in callbacks:
-            callback.on_train_begin()
+        callbacks.tell("on_train_begin")
         state = run_dir.progress(stage)
         if state is not None:
             self._restore(state)
         run_dir.forget_metrics(stage, after=self._evaluations[-1].iteration if self.epoch else -1)
-        self._state = state or self._current_state()
+        # Not the learning rate: a schedule may have set it when the epoch began.
+        start = {n: v for n, v in self._fresh.variables().items() if v.name != "learning_rate"}
+        masked = {str(i): variable for i, variable in enumerate(model.weights)}
+        self._start: Snapshot | None = Snapshot({**masked, **start})
+        self._state: dict[str, Any] | None = self._current_state()
         self._saved = time.monotonic()
 
     def epoch_begins(self, logs: dict[str, float] | None) -> None:
         """Tells the level's callbacks."""
-        for callback in self._callbacks:
-            callback.on_epoch_begin(self.epoch, logs)
+        self._callbacks.tell("on_epoch_begin", self.epoch, logs)
+
+    def first_batch(self) -> None:
+        """Puts back what the level starts or goes on from, if this is its first batch.
+
+        Other callbacks may have changed it when the epoch began, such as those that put
+        averages into the model at an epoch's end and take them out again at the next.
+        """
+        if self._start is not None:
+            self._start.restore()
+        # Held longer, the values would be copied when training changes them.
+        self._start = self._state = self._validated = None
 
     def batch(self, hook: str, batch: int, logs: dict[str, float] | None) -> None:
         """Tells the level's callbacks of a batch; one that stops training ends the level."""
         stopped = self._model.stop_training
-        for callback in self._callbacks:
-            getattr(callback, hook)(batch, logs)
+        self._callbacks.tell(hook, batch, logs)
         self._ended_in_batch |= self._model.stop_training and not stopped
+
+    def validates(self) -> None:
+        """Keeps the weights that are validated: those are what the numbers are of.
+
+        They need not be those that training goes on from: callbacks may swap averages in.
+        """
+        self._validated = Snapshot(self._weights)
 
     def epoch_ends(self, logs: dict[str, float]) -> None:
         """Records an epoch.
@@ -95,23 +118,24 @@ class Level:
         """
         self._logs = {name: float(v) for name, v in logs.items() if np.ndim(v) == 0}
         evaluation = self._evaluation(self._logs)
+        if self._validated is None:
+            self._validated = Snapshot(self._weights)
         if (
             not self._evaluations
             or evaluation.validation_loss < self._best_evaluation().validation_loss
         ):
-            self._best = get_weights(self._model)
+            self._best = self._validated
         self._evaluations.append(evaluation)
         self._run_dir.append_metrics(self.stage, evaluation.to_json())
         model = self._model
         stopped = model.stop_training and not self._ended_in_batch
         model.stop_training = False
-        for callback in self._callbacks:
-            callback.on_epoch_end(self.epoch, logs)
+        self._callbacks.tell("on_epoch_end", self.epoch, logs)
         ended = model.stop_training or self._ended_in_batch
         model.stop_training = stopped
         self.epoch += 1
         self.done = ended or self.epoch == self._epochs
-        # Taken now: what fit does at its end (moving averages of the optimizer, best
+        # Held now: what fit does at its end (moving averages of the optimizer, best
         # weights of other callbacks) is no part of the level.
         if not self.done:
             self._state = self._current_state()
@@ -122,7 +146,7 @@ class Level:
         Args:
             every: seconds that must have passed.
         """
-        if time.monotonic() - self._saved >= every:
+        if self._state is not None and time.monotonic() - self._saved >= every:
             self._run_dir.save_progress(self.stage, self._state)
             self._saved = time.monotonic()
 
@@ -131,33 +155,43 @@ class Level:
         if self.stage == ORIGIN:
             self._run_dir.save_origin(get_weights(self._model))
             return {}
-        last = get_weights(self._model)
-        for callback in self._callbacks:
-            callback.on_train_end(self._logs)
-        weights = get_weights(self._model)
-        best, final = self._best_evaluation(), self._evaluations[-1]
-        early_stop_accuracy = best.validation_accuracy
-        final_accuracy = final.validation_accuracy
-        if not _same(weights, last) and _same(weights, self._best):
-            final_accuracy = early_stop_accuracy
+        last = Snapshot(self._weights)
+        self._callbacks.tell("on_train_end", self._logs)
+        recorded, best, final = self._validated, self._best_evaluation(), self._evaluations[-1]
+        now = Snapshot(self._weights)
+        if not now.is_same(last):
+            recorded, final = now, self._evaluation_of(now)
+        early_stop, last_value = best.validation_accuracy, final.validation_accuracy
         if self._test_data is not None:
-            final_accuracy = self._test_accuracy()
-            set_weights(self._model, self._best)
-            early_stop_accuracy = self._test_accuracy()
-            set_weights(self._model, weights)
+            recorded.restore()
+            last_value = self._test_value()
+            self._best.restore()
+            early_stop = self._test_value()
+        recorded.restore()
+        self._best = self._validated = last = now = recorded = None
+        metric = self._metric(self._logs)
         history = History(
             evaluations=self._evaluations,
             early_stop_iteration=best.iteration,
-            early_stop_test_accuracy=early_stop_accuracy,
-            final_test_accuracy=final_accuracy,
-            final_train_accuracy=self._logs[self._metric(self._logs)],
+            early_stop_test_accuracy=early_stop,
+            final_test_accuracy=last_value,
+            final_train_accuracy=self._logs[metric],
             seconds=self._seconds_so_far(),
+            metric=metric,
+            mode=judging.direction(metric, self._model.metrics, self._config.mode),
         )
-        self._run_dir.save_stage(self.stage, self._masks, weights, history)
+        self._run_dir.save_stage(self.stage, self._masks, get_weights(self._model), history)
         return self._run_dir.summary(self.stage)
 
     def _best_evaluation(self) -> Evaluation:
         return min(self._evaluations, key=lambda e: e.validation_loss)
+
+    def _evaluation_of(self, weights: Snapshot) -> Evaluation:
+        """Returns the evaluation of weights that a level callback has put back."""
+        if weights.is_same(self._best):
+            return self._best_evaluation()
+        epoch = self._callbacks.restored_epoch()
+        return self._evaluations[-1 if epoch is None else epoch]
 
     def _evaluation(self, logs: dict[str, float]) -> Evaluation:
         if "val_loss" not in logs:
@@ -172,119 +206,62 @@ class Level:
                     f"The {name} is not finite at epoch {self.epoch + 1} of {self.stage}. "
                     "Try a smaller learning rate."
                 )
-        iteration = int(to_numpy(self._model.optimizer.iterations))
+        iteration = self._fresh.updates()
         if iteration <= (self._evaluations[-1].iteration if self._evaluations else 0):
             raise UsageError(
                 "Expected at least one update of the optimizer an epoch. Received: none in epoch "
                 f"{self.epoch + 1}. Use a smaller gradient_accumulation_steps, or longer epochs."
             )
-        accuracy = logs[f"val_{self._metric(logs)}"]
+        metric = self._metric(logs)
+        judging.direction(metric, self._model.metrics, self._config.mode)
+        value = logs[f"val_{metric}"]
         return Evaluation(
             iteration=iteration,
             train_loss=logs["loss"],
             validation_loss=logs["val_loss"],
-            validation_accuracy=accuracy,
-            test_accuracy=accuracy if self._test_data is None else None,
+            validation_accuracy=value,
+            test_accuracy=value if self._test_data is None else None,
         )
 
     def _metric(self, logs: dict[str, float]) -> str:
         """Returns the name of the metric that tickets are judged by."""
-        wanted = self._config.metric
-        names = [name for name in logs if f"val_{name}" in logs and name != "loss"]
-        found = [name for name in names if name.endswith(("acc", "accuracy"))]
-        if {"acc", "accuracy"} & set(names):
-            found = [name for name in ("accuracy", "acc") if name in names][:1]
-        if wanted:
-            found = [wanted] if wanted in names else []
-        if len(found) != 1:
-            raise UsageError(
-                "Expected one compiled metric to judge tickets by, larger being better: an "
-                f"accuracy, or the one that metric= names. Received: metric={wanted or None!r} and "
-                f"{', '.join(names) or 'no metrics'}."
-            )
-        return found[0]
+        return judging.metric_name(logs, self._config.metric)
 
-    def _test_accuracy(self) -> float:
+    def _test_value(self) -> float:
         given = {"x": self._test_data}
         if isinstance(self._test_data, (tuple, list)):
             given = dict(zip(("x", "y", "sample_weight"), self._test_data, strict=False))
         logs = self._model.evaluate(**given, verbose=0, return_dict=True)
-        return float(logs[self._metric({**self._logs, **logs})])
+        return float(logs[self._metric(self._logs)])
 
     def _seconds_so_far(self) -> float:
         return self._seconds + time.monotonic() - self._since
 
-    def _changing(self) -> list[keras.Variable]:
-        """Returns what goes on changing beside the weights."""
-        return [*self._model.optimizer.variables, *random_states(self._model)]
-
-    def _current_state(self) -> dict[str, np.ndarray]:
-        state = {f"weight/{path}": value for path, value in get_weights(self._model).items()}
-        state |= {f"best/{path}": value for path, value in self._best.items()}
-        state |= {f"changing/{i}": to_numpy(v) for i, v in enumerate(self._changing())}
+    def _current_state(self) -> dict[str, Any]:
+        """Returns what a checkpoint holds: arrays, and values that numpy can copy to the host."""
+        state: dict[str, Any] = {f"weight/{p}": Held(v) for p, v in self._weights.items()}
+        if self._best is not None:
+            state |= {f"best/{path}": held for path, held in self._best.held.items()}
+        state |= {name: Held(v) for name, v in self._fresh.variables().items()}
+        state |= self._fresh.built()
         for name, column in to_columns(self._evaluations).items():
             state[f"evaluation/{name}"] = column
         state["epoch"] = np.array(self.epoch)
         state["seconds"] = np.array(self._seconds_so_far())
-        state["callbacks"] = np.array(json.dumps([plain_state(c) for c in self._callbacks]))
-        for i, callback in enumerate(self._callbacks):
-            for name, arrays in _kept_weights(callback).items():
-                state |= {f"kept/{i}/{name}/{j}": array for j, array in enumerate(arrays)}
-        return state
+        return state | self._callbacks.state()
 
     def _restore(self, state: dict[str, np.ndarray]) -> None:
-        parts: dict[str, dict[str, np.ndarray]] = {"evaluation": {}, "best": {}, "kept": {}}
+        parts: dict[str, dict[str, np.ndarray]] = {"evaluation": {}, "best": {}, "weight": {}}
         for name, value in state.items():
             kind, _, rest = name.partition("/")
-            parts.setdefault(kind, {})[rest] = value
+            if kind in parts:
+                parts[kind][rest] = value
+        if parts["best"]:
+            set_weights(self._model, parts["best"])
+            self._best = Snapshot(self._weights)
         set_weights(self._model, parts["weight"])
-        for i, variable in enumerate(self._changing()):
-            variable.assign(state[f"changing/{i}"])
-        self._best = parts["best"]
+        self._fresh.assign(state)
         self._evaluations = from_columns(parts["evaluation"])
         self.epoch = int(state["epoch"])
         self._seconds = float(state["seconds"])
-        saved = json.loads(str(state["callbacks"]))
-        if len(saved) != len(self._callbacks):
-            raise UsageError(
-                f"Expected the {len(saved)} level callbacks {self.stage} was begun with. Received: "
-                f"{len(self._callbacks)}."
-            )
-        for callback, values in zip(self._callbacks, saved, strict=True):
-            set_plain_state(callback, values)
-        lists: dict[tuple[int, str], list[np.ndarray]] = {}
-        for name, array in parts["kept"].items():
-            i, attribute, _ = name.split("/")
-            lists.setdefault((int(i), attribute), []).append(array)
-        for (i, attribute), arrays in lists.items():
-            setattr(self._callbacks[i], attribute, arrays)
-
-
-def plain_state(callback: keras.callbacks.Callback) -> dict[str, Any]:
-    """Returns the attributes of a callback that are numbers, texts or None: how far it is."""
-    kinds = (bool, int, float, str, type(None))
-    return {
-        name: value
-        for name, value in vars(callback).items()
-        if isinstance(value, kinds) and name != _NOT_KEPT
-    }
-
-
-def set_plain_state(callback: keras.callbacks.Callback, state: dict[str, Any]) -> None:
-    """Gives a callback the attributes that `plain_state` returned."""
-    for name, value in state.items():
-        if not callable(getattr(callback, name, None)):
-            setattr(callback, name, value)
-
-
-def _kept_weights(callback: keras.callbacks.Callback) -> dict[str, list[np.ndarray]]:
-    """Returns the attributes of a callback that hold weights, such as the best ones."""
-    return {
-        name: value
-        for name, value in vars(callback).items()
-        if isinstance(value, list) and value and all(isinstance(v, np.ndarray) for v in value)
-    }
-
-
-def _same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
-    return all(np.array_equal(value, other[path]) for path, value in one.items())
+        self._callbacks.restore(state)

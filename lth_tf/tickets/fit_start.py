@@ -1,17 +1,22 @@
-"""What a compiled model's optimizer and random generators start every level of a `fit` with."""
+"""What a compiled model's optimizers and random generators start every level of a `fit` with."""
 
+import contextlib
 import json
+from typing import Any
 
 import keras
 import numpy as np
 
 from lth_tf.errors import UsageError
-from lth_tf.masking.model import random_states, to_numpy
+from lth_tf.masking.model import random_states, to_numpy, weight_variables
 from lth_tf.runs.run_dir import RunDir
 
 
 class FreshState:
     """The values they have before the first update, kept in the run directory.
+
+    A model may have more optimizers than the compiled one, such as a GAN: all that are
+    attributes of it count. Those make their variables in the first training step.
 
     Args:
         model: a compiled model.
@@ -19,45 +24,134 @@ class FreshState:
 
     Raises:
         UsageError: if the run begins with an optimizer that has made updates, or goes
-            on with another one.
+            on with another model or optimizer.
     """
 
     def __init__(self, model: keras.Model, run_dir: RunDir):
-        self._optimizer = model.optimizer
+        self._model = model
+        self._optimizer, *self._others = _optimizers(model)
         if not self._optimizer.built:
-            with model.distribute_strategy.scope():
+            with _scope(model):
                 self._optimizer.build(model.trainable_variables)
         self._variables = [*self._optimizer.variables, *random_states(model)]
         now = [to_numpy(variable) for variable in self._variables]
-        # Names begin with those of model and optimizer, which Keras counts up.
-        names = [f"{v.name.rpartition('_')[2]} {tuple(v.shape)}" for v in self._variables]
-        names.append(type(self._optimizer).__name__)
-        updates = int(to_numpy(self._optimizer.iterations))
         stored = run_dir.start()
-        if stored is None and updates:
+        if stored is None and self.updates():
             raise UsageError(
-                f"Expected a newly compiled model. Received: an optimizer that has made {updates} "
-                "updates. Call compile again before fit."
+                f"Expected a newly compiled model. Received: an optimizer that has made "
+                f"{self.updates()} updates. Call compile again before fit."
             )
         if stored is None:
             # Most are zeros.
             values = {str(i): value for i, value in enumerate(now) if value.any()}
-            run_dir.save_start({"names": np.array(json.dumps(names)), **values})
+            for k, optimizer in enumerate(self._others):
+                for i, variable in enumerate(optimizer.variables):
+                    values[f"other/{k}/{i}"] = to_numpy(variable)
+            names = {"names": self._names(), "weights": self._shapes()}
+            run_dir.save_start(
+                {name: np.array(json.dumps(v)) for name, v in names.items()} | values
+            )
             stored = run_dir.start()
+        self._check(stored, now, run_dir)
         self._values = [stored.get(str(i), np.zeros_like(v)) for i, v in enumerate(now)]
-        if json.loads(str(stored["names"])) != names or not (updates or self._is_same(now)):
+        self._other_values = [
+            [stored[name] for i in range(len(stored)) if (name := f"other/{k}/{i}") in stored]
+            for k in range(len(self._others))
+        ]
+
+    def updates(self) -> int:
+        """Returns how many updates were made; of several optimizers by the one with the most."""
+        optimizers = [self._optimizer, *self._others]
+        return max(int(to_numpy(optimizer.iterations)) for optimizer in optimizers)
+
+    def variables(self) -> dict[str, keras.Variable]:
+        """Returns name -> variable of all that changes beside the weights."""
+        found = {f"changing/{i}": variable for i, variable in enumerate(self._variables)}
+        for k, optimizer in enumerate(self._others):
+            found |= {f"other/{k}/{i}": v for i, v in enumerate(optimizer.variables)}
+        return found
+
+    def restore(self) -> None:
+        """Gives optimizers and random generators these values."""
+        for variable, value in zip(self._variables, self._values, strict=True):
+            variable.assign(value)
+        for optimizer, values in zip(self._others, self._other_values, strict=True):
+            variables = optimizer.variables
+            made_since = variables[len(values) :]
+            if made_since:
+                new = type(optimizer).from_config(optimizer.get_config())
+                new.build(_trained_by(optimizer))
+                values = [*values, *new.variables[len(values) :]]
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+
+    def built(self) -> dict[str, np.ndarray]:
+        """Returns, for a checkpoint, the paths of the weights that the other optimizers train."""
+        paths = {id(v): path for path, v in weight_variables(self._model).items()}
+        return {
+            f"built/{k}": np.array(json.dumps([paths[id(v)] for v in _trained_by(optimizer)]))
+            for k, optimizer in enumerate(self._others)
+            if optimizer.built
+        }
+
+    def assign(self, state: dict[str, np.ndarray]) -> None:
+        """Gives optimizers and random generators the values of a checkpoint."""
+        weights = weight_variables(self._model)
+        for k, optimizer in enumerate(self._others):
+            if f"built/{k}" in state and not optimizer.built:
+                with _scope(self._model):
+                    optimizer.build([weights[p] for p in json.loads(str(state[f"built/{k}"]))])
+        for name, variable in self.variables().items():
+            variable.assign(state[name])
+
+    def _check(self, stored: dict[str, np.ndarray], now: list[np.ndarray], run_dir: RunDir) -> None:
+        shapes = json.loads(str(stored["weights"])) if "weights" in stored else self._shapes()
+        for path, shape in self._shapes().items():
+            if shapes.get(path) != shape:
+                raise UsageError(
+                    f"Expected the model that {run_dir.path} was begun with. Received another: "
+                    f"{path!r} has shape {tuple(shape)}, there "
+                    f"{tuple(shapes[path]) if path in shapes else 'is no such weight'}. "
+                    "Use that model, or another run_dir."
+                )
+        same = json.loads(str(stored["names"])) == self._names()
+        if same and not self.updates():
+            count = len(self._optimizer.variables)
+            same = all(
+                np.array_equal(value, stored.get(str(i), np.zeros_like(value)))
+                for i, value in enumerate(now[:count])
+            )
+        if not same:
             raise UsageError(
                 f"Expected the optimizer, with its values, that {run_dir.path} was begun with. "
                 "Received: another one. Compile the model with that one, or use another run_dir."
             )
 
-    def restore(self) -> None:
-        """Gives optimizer and random generators these values."""
-        for variable, value in zip(self._variables, self._values, strict=True):
-            variable.assign(value)
+    def _names(self) -> list[str]:
+        # Names begin with those of model and optimizer, which Keras counts up.
+        names = [f"{v.name.rpartition('_')[2]} {tuple(v.shape)}" for v in self._variables]
+        return names + [type(optimizer).__name__ for optimizer in [self._optimizer, *self._others]]
 
-    def _is_same(self, now: list[np.ndarray]) -> bool:
-        """Returns whether an optimizer that has made no updates is the one of the run."""
-        count = len(self._optimizer.variables)
-        pairs = zip(now[:count], self._values[:count], strict=True)
-        return all(np.array_equal(one, other) for one, other in pairs)
+    def _shapes(self) -> dict[str, list[int]]:
+        return {path: list(v.shape) for path, v in weight_variables(self._model).items()}
+
+
+def _optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
+    """Returns the compiled optimizer and the others that a model has as attributes."""
+    found = [model.optimizer]
+    for value in vars(model).values():
+        inner: Any = value.values() if isinstance(value, dict) else value
+        for item in inner if isinstance(value, (list, tuple, dict)) else [value]:
+            if isinstance(item, keras.optimizers.Optimizer) and item not in found:
+                found.append(item)
+    return found
+
+
+def _trained_by(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    return getattr(optimizer, "inner_optimizer", optimizer)._trainable_variables
+
+
+def _scope(model: keras.Model) -> contextlib.AbstractContextManager:
+    """Returns where variables of a model are made: in its tf.distribute strategy, if any."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return contextlib.nullcontext() if strategy is None else strategy.scope()

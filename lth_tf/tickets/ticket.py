@@ -2,23 +2,27 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
 from lth_tf import networks, pruning
 from lth_tf.config import ExperimentConfig, ProcedureConfig
-from lth_tf.datasets import Data
 from lth_tf.masking.arrays import Masks
 from lth_tf.masking.model import get_weights, set_masks, set_weights
 from lth_tf.runs.run_dir import RunDir, Stage
 from lth_tf.seeding import generator, stream_seed
-from lth_tf.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    # They need TensorFlow, which a level of `fit` under another backend does not.
+    from lth_tf.datasets import Data
+    from lth_tf.training.trainer import Trainer
 
 Weights = dict[str, np.ndarray]
 
 
-def new_model(config: ExperimentConfig, data: Data, *stream: str | int) -> keras.Model:
+def new_model(config: ExperimentConfig, data: "Data", *stream: str | int) -> keras.Model:
     """Returns the config's network, masked and dense, initialized from a stream.
 
     Args:
@@ -35,7 +39,7 @@ def new_model(config: ExperimentConfig, data: Data, *stream: str | int) -> keras
     )
 
 
-def origin(model: keras.Model, trainer: Trainer, config: ExperimentConfig) -> Weights:
+def origin(model: keras.Model, trainer: "Trainer", config: ExperimentConfig) -> Weights:
     """Returns the weights every level starts from; leaves the model at them.
 
     They are the model's own if `config.rewind_iteration` is 0, else those that
@@ -96,7 +100,12 @@ class Ticket:
 
 
 def at_level(
-    level: int, masks: Masks, start: Weights, config: ExperimentConfig, data: Data
+    level: int,
+    masks: Masks,
+    start: Weights,
+    origin: Weights,
+    config: ExperimentConfig,
+    data: "Data",
 ) -> Iterator[Ticket]:
     """Yields a level's ticket and then its controls.
 
@@ -104,6 +113,8 @@ def at_level(
         level: names the random streams of the controls.
         masks: the level's masks.
         start: the weights its ticket starts from.
+        origin: dense weights for random masks: those of a trained ticket are 0 where
+            another mask keeps them.
         config: number of controls of each kind, network and seed.
         data: gives the shape of an image and the number of classes.
 
@@ -118,7 +129,7 @@ def at_level(
         yield Ticket(control, masks, _new_weights(config, data, control, level), 0)
     for k in range(config.random_masks):
         control = f"random_{k}"
-        weights, iteration = start, rewound
+        weights, iteration = origin, rewound
         if config.random_mask_weights == "new":
             weights, iteration = _new_weights(config, data, control, level), 0
         shuffle = generator(config.seed, control, level, "mask")
@@ -133,7 +144,7 @@ def shuffled(masks: Masks, generator: np.random.Generator) -> Masks:
     }
 
 
-def _new_weights(config: ExperimentConfig, data: Data, control: str, level: int) -> Weights:
+def _new_weights(config: ExperimentConfig, data: "Data", control: str, level: int) -> Weights:
     return get_weights(new_model(config, data, control, level, "init"))
 
 

@@ -146,32 +146,29 @@ def test_rewinding_to_an_epoch(data, tmp_path):
 
 
 def test_level_callbacks_live_one_level(data, tmp_path):
-    class Epochs(keras.callbacks.Callback):
-        def __init__(self):
-            super().__init__()
-            self.seen = []
+    seen, batches = [], []
 
+    class Epochs(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
-            self.seen.append("begin")
+            seen.append("begin")
 
         def on_epoch_begin(self, epoch, logs=None):
-            self.seen.append(epoch)
+            seen.append(epoch)
 
         def on_train_batch_end(self, batch, logs=None):
-            self.batches = getattr(self, "batches", 0) + 1
+            batches.append(batch)
 
         def on_train_end(self, logs=None):
-            self.seen.append("end")
+            seen.append("end")
 
-    epochs = Epochs()
     never_better = keras.callbacks.EarlyStopping("val_loss", min_delta=1e9, patience=1)
     callback = tickets_in(
-        tmp_path / "run", epochs_per_level=5, levels=1, level_callbacks=[epochs, never_better]
+        tmp_path / "run", epochs_per_level=5, levels=1, level_callbacks=[Epochs(), never_better]
     )
     history = fit(new_model(), data, callback)
     # The first epoch counts as better than none, the next one ends the level.
-    assert epochs.seen == ["begin", 0, 1, "end"] * 2
-    assert epochs.batches == 4 * 15
+    assert seen == ["begin", 0, 1, "end"] * 2
+    assert len(batches) == 4 * 15
     assert len(history.history["loss"]) == 4
     assert [callback.run_dir.summary(Stage(n))["iterations"] for n in (0, 1)] == [30, 30]
 

@@ -116,6 +116,29 @@ def test_random_mask_has_the_counts_of_the_ticket(tmp_path, tiny, digits, monkey
     assert np.array_equal(start["fc1/kernel"], from_origin) == (weights == "origin")
 
 
+@pytest.mark.parametrize("strategy", ["iterative", "oneshot"])
+def test_random_masks_of_the_origin_keep_dense_weights_where_tickets_are_continued(
+    tmp_path, tiny, digits, monkeypatch, strategy
+):
+    starts = Starts(monkeypatch).models
+    config = dataclasses.replace(
+        tiny,
+        start="continue",
+        strategy=strategy,
+        random_masks=1,
+        random_mask_weights="origin",
+        prune_rate_fc=0.5,
+    )
+    run_dir = run(tmp_path / "run", config, digits)
+    origin = run_dir.origin()
+    for level in (1, 2):
+        kept, weights = starts[f"level_{level:02d}/random_0"]
+        assert (kept["fc1/kernel"] != run_dir.mask(Stage(level))["fc1/kernel"]).any()
+        for path, mask in kept.items():
+            np.testing.assert_array_equal(weights[path], origin[path] * mask)
+            assert np.count_nonzero(weights[path]) == mask.sum()
+
+
 def test_finished_stages_are_skipped_and_more_can_be_added(tmp_path, tiny, digits, monkeypatch):
     first = run(tmp_path / "run", dataclasses.replace(tiny, levels=1), digits)
     trained = Starts(monkeypatch).models

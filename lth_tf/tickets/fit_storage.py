@@ -1,0 +1,94 @@
+"""The run directory of a `fit`: opened when it begins, given up when it ends or fails."""
+
+import contextlib
+import importlib.metadata
+import pathlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import keras
+
+from lth_tf.config import FitConfig
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.tickets.running_fit import check_fingerprint
+
+
+class FitStorage:
+    """Holds the lock of a run directory while `fit` writes to it.
+
+    Args:
+        run_dir: where tickets are recorded.
+    """
+
+    # A `fit` that was interrupted leaves its callback, and so the lock, behind.
+    _writing: ClassVar[dict[pathlib.Path, contextlib.ExitStack]] = {}
+
+    def __init__(self, run_dir: RunDir):
+        self._run_dir = run_dir
+
+    def open(
+        self, config: FitConfig, data: dict[str, Any], model: keras.Model, verbose: int
+    ) -> None:
+        """Makes the run directory ready to be written to, by this process alone.
+
+        Args:
+            config: must be what the directory was made with.
+            data: fingerprint of what is trained on; must be that of the directory.
+            model: is kept there, for tools that are not told how to build it.
+            verbose: 1 says if it cannot be kept.
+
+        Raises:
+            UsageError: if the directory is of another config or other data, or another
+                process writes to it.
+        """
+        self.close()
+        if (self._run_dir.path / "config.json").exists():
+            check_fingerprint(self._run_dir.about().get("data", {}), data, self._run_dir.path)
+        about = {
+            "argv": sys.argv,
+            "versions": _versions(),
+            "device": keras.distribution.list_devices()[0],
+            "data": data,
+        }
+        stack = contextlib.ExitStack()
+        stack.enter_context(self._run_dir.writing(config, about))
+        self._writing[self._run_dir.path.resolve()] = stack
+        if not self._run_dir.has_model():
+            self._save_model(model, verbose)
+
+    def close(self) -> None:
+        """Gives the run directory up."""
+        stack = self._writing.pop(self._run_dir.path.resolve(), None)
+        if stack is not None:
+            stack.close()
+
+    @contextlib.contextmanager
+    def closed_by_errors(self) -> Iterator[None]:
+        """Gives the run directory up if what is done inside fails."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def _save_model(self, model: keras.Model, verbose: int) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder, "model.keras")
+            try:
+                model.save(file)
+            except (NotImplementedError, TypeError, ValueError) as error:
+                if verbose:
+                    print(
+                        f"Keras cannot save this model ({' '.join(str(error).split())[:80]} ...): "
+                        "tickets are recorded, but export will not know what to put them into."
+                    )
+                return
+            self._run_dir.save_model(file.read_bytes())
+
+
+def _versions() -> dict[str, str]:
+    backend = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+    names = dict.fromkeys([backend[keras.backend.backend()], "keras", "numpy"])
+    return {name: importlib.metadata.version(name) for name in names}
