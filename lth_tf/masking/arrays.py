@@ -73,6 +73,17 @@ def check_same_weights(expected: dict[str, np.ndarray], received: dict[str, np.n
             )
 
 
+def zero_where_pruned(weights: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Returns `weights * mask`, with 0 also where a pruned weight is not finite.
+
+    Example:
+    >>> zero_where_pruned(np.array([1.0, np.inf]), np.array([1, 0], np.uint8))
+    array([1., 0.])
+    """
+    # The sign of a product with 0: files stay the same to the bit.
+    return np.where(mask, weights, np.copysign(weights.dtype.type(0), weights))
+
+
 def pack(masks: Masks) -> dict[str, np.ndarray]:
     """Returns arrays for a file: one bit a weight, and each shape."""
     arrays = {}

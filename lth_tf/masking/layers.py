@@ -1,11 +1,19 @@
-"""How a layer gets masks: its class is swapped for one that reads `weight * mask`."""
+"""How a layer gets masks: beside it a holder, and a class that Keras saves them by.
 
-import contextlib
-import contextvars
+What a masked weight reads as is the matter of `lth_tf.masking.variables`.
+"""
+
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import keras
+
+from lth_tf.errors import UsageError
+from lth_tf.masking import keras_internals as internals
+from lth_tf.masking.effective import BINARY, Effective
+from lth_tf.masking.effective import pruned_are_zero as pruned_are_zero
+from lth_tf.masking.holder import HOLDER, MaskHolder, holder_of, layers_of, own_slots
+from lth_tf.masking.variables import slot_of, store, stored_value, take_mask
 
 CONVOLUTIONS = (
     keras.layers.Conv1D,
@@ -19,67 +27,109 @@ CONVOLUTIONS = (
     keras.layers.SeparableConv1D,
     keras.layers.SeparableConv2D,
 )
-_PACKAGE = "lth_tf"
-_MASK = "_lth_tf_mask"  # on a weight: layers that share it share its mask
-_pruned_are_zero = contextvars.ContextVar("pruned_are_zero", default=False)
+_ADAPTER = "lora_"
 # Of rank >= 2 in some layers (attention biases, normalization over several axes,
 # PReLU), but not weights between units.
 _NEVER_MASKED = ("bias", "gamma", "beta", "scale", "alpha", "seed_generator_state")
 
 
-@keras.saving.register_keras_serializable(package=_PACKAGE)
-class MaskHolder(keras.layers.Layer):
-    """Holds the masks of one layer, so that Keras tracks and saves them with it.
-
-    Attributes:
-        of: attribute name of a weight -> its uint8 mask variable.
-    """
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.of: dict[str, keras.Variable] = {}
-        self.built = True
-
-    def add(self, attribute: str, weight: keras.Variable) -> None:
-        """Adds a mask of ones for a weight, or the mask it has in another layer."""
-        self._tracker.unlock()
-        if not hasattr(weight, _MASK):
-            mask = self.add_weight(
-                name=f"{weight.name}_mask",
-                shape=weight.shape,
-                dtype="uint8",
-                initializer="ones",
-                trainable=False,
-            )
-            setattr(weight, _MASK, mask)
-        self.of[attribute] = getattr(weight, _MASK)
-        self._tracker.lock()
-
-
 class Masked:
     """What a masked class adds to the layer class it is made from."""
 
+    def __init_subclass__(cls, **kwargs):
+        """Keeps the original class from taking the masked one for a subclass of a user's."""
+
     def get_config(self):
-        """Returns the original layer's config and which of its weights are masked."""
-        masks = {id(raw) for layer in layers_of(self) for raw, _ in own_slots(layer)}
-        indices = [i for i, w in enumerate(_unmasked_weights(self)) if id(w) in masks]
-        return {**super().get_config(), "masked_weights": indices}
+        """Returns the original layer's description and which of its weights are masked."""
+        slots = {id(slot.weight): slot for layer in layers_of(self) for slot in own_slots(layer)}
+        weights = _unmasked_weights(self)
+        indices = [i for i, weight in enumerate(weights) if id(weight) in slots]
+        rules = [slots[id(weights[i])].rule for i in indices]
+        config = {
+            "layer": internals.object_config(self._original_class, super().get_config()),
+            "masked_weights": indices,
+        }
+        if any(rule is not BINARY for rule in rules):
+            config["effective"] = [
+                None if rule is BINARY else keras.saving.serialize_keras_object(rule)
+                for rule in rules
+            ]
+        return config
 
     @classmethod
     def from_config(cls, config):
         """Returns a layer of the original class that is masked once it is built."""
-        config = dict(config)
-        indices = config.pop("masked_weights")
-        layer = cls._original_class.from_config(config)
-        _mask_once_there(layer, indices)
+        layer = _original_layer(cls, config.get("layer"))
+        indices = config.get("masked_weights")
+        if not isinstance(indices, list) or not all(isinstance(i, int) for i in indices):
+            raise UsageError(f"Expected numbers of weights. Received: masked_weights={indices!r}.")
+        rules = [
+            None if rule is None else keras.saving.deserialize_keras_object(rule)
+            for rule in config.get("effective", [None] * len(indices))
+        ]
+        mask_once_there(layer, indices, rules)
         return layer
 
+    def quantize(self, mode=None, **kwargs):
+        """Folds the masks in and quantizes the layer, which has no masks then.
 
-def _mask_once_there(layer: keras.layers.Layer, indices: list[int]) -> None:
+        Raises:
+            UsageError: if pruned weights would not stay 0 in this mode.
+        """
+        if self._original_class.quantize is keras.layers.Layer.quantize:
+            return super().quantize(mode, **kwargs)
+        if not str(mode).startswith(("int", "float8")):
+            raise UsageError(
+                f"Expected a mode that keeps pruned weights 0 (int8, int4, float8). Received: "
+                f"mode={mode!r}. Call lth_tf.strip_masks(model) first to give the zeros up."
+            )
+        masks = [stored_value(slot.mask) for slot in own_slots(self)]
+        weights = [slot.weight for slot in own_slots(self)]
+        fold(self)
+        drop_masks(self)
+        try:
+            return self.quantize(mode, **kwargs)
+        except Exception:
+            for weight, mask in zip(weights, masks, strict=True):
+                _add_mask(self, weight)
+                slot_of(weight).mask.assign(mask)
+            raise
+
+    def _flatten_layers(self, include_self=True, recursive=True):
+        found = super()._flatten_layers(include_self, recursive)
+        return [layer for layer in found if not isinstance(layer, MaskHolder)]
+
+
+_register = keras.saving.register_keras_serializable(package="lth_tf", name="Masked")
+_register(Masked)
+
+
+def _original_layer(masked: type, description: object) -> keras.layers.Layer:
+    if masked is not Masked and isinstance(description, dict):
+        # Cloning, where the class is at hand and need not be registered.
+        return masked._original_class.from_config(description["config"])
+    layer = keras.saving.deserialize_keras_object(description)
+    if not isinstance(layer, keras.layers.Layer):
+        raise UsageError(f"Expected the description of a layer. Received: {type(layer).__name__}.")
+    return layer
+
+
+def mask_once_there(
+    layer: keras.layers.Layer,
+    indices: list[int],
+    rules: list[Effective | None],
+    old_name: str | None = None,
+) -> None:
     """Masks weights of a layer, given by their places among all, as soon as they exist.
 
     That is after `build`, after the first `call` where a layer made of layers leaves
     building to them, or at the latest before its saved variables are read.
+
+    Args:
+        layer: a layer that may not be built yet.
+        indices: places among its weights, those of layers below included.
+        rules: for each of them what makes its effective weight; None for the mask alone.
+        old_name: a second name of the holders, by which a file knows them.
     """
     hooks = ("build", "call", "load_own_variables")
 
@@ -88,8 +138,15 @@ def _mask_once_there(layer: keras.layers.Layer, indices: list[int]) -> None:
         if hooks[0] in vars(layer) and indices and max(indices) < len(weights):
             for name in hooks:
                 delattr(layer, name)
-            wanted = {id(weights[i]) for i in indices}
+            wanted = {id(weights[i]): rule for i, rule in zip(indices, rules, strict=True)}
             mask_where(layers_of(layer), lambda _, variable: id(variable) in wanted, frozen=True)
+            for holder in (h for sub in layers_of(layer) if (h := holder_of(sub))):
+                for slot in holder.slots:
+                    if wanted.get(id(slot.weight)) is not None:
+                        holder.use(slot, wanted[id(slot.weight)])
+            for sub in layers_of(layer) if old_name else ():
+                if holder_of(sub) is not None:
+                    vars(sub).setdefault(old_name, holder_of(sub))
 
     def hooked(original, before):
         @functools.wraps(original)
@@ -106,93 +163,57 @@ def _mask_once_there(layer: keras.layers.Layer, indices: list[int]) -> None:
         setattr(layer, name, hooked(getattr(layer, name), before=name == hooks[-1]))
 
 
-def masked_class(original: type, attributes: tuple[str, ...] = ()) -> type:
-    """Returns the masked version of a layer class, known to Keras's loading.
-
-    Args:
-        original: a layer class, e.g. `keras.layers.Dense`; itself if it is masked.
-        attributes: names under which a layer keeps the variables to mask, e.g.
-            "_kernel" for a weight that the layer reads as `kernel`.
-    """
-    return original if issubclass(original, Masked) else _made_masked(original, attributes)
-
-
 @functools.cache
-def _made_masked(original: type, attributes: tuple[str, ...]) -> type:
+def _masked_class(original: type) -> type:
     namespace = {
         "__doc__": f"`{original.__name__}` with masks on its weights.",
         "__module__": __name__,
         "_original_class": original,
     }
-    if getattr(original.get_config, "_is_default", False):
-        # Keras then saves the arguments the layer was made with.
+    if internals.has_default_config(original):
         namespace["get_config"] = _default_get_config
-    for attribute in attributes:
-        namespace[_public_name(original, attribute)] = _masked_property(original, attribute)
-    name = f"Masked{original.__name__}"
-    return keras.saving.register_keras_serializable(_PACKAGE, name)(
-        type(name, (Masked, original), namespace)
-    )
+    masked = type(f"Masked{original.__name__}", (Masked, original), namespace)
+    # Each class is written as "lth_tf>Masked", and that name finds `Masked` itself:
+    # its config says which class is masked, in Keras's own terms.
+    _register(masked)
+    _register(Masked)
+    return masked
 
 
+@internals.mark_default_config
 def _default_get_config(layer: Masked) -> dict:
     return Masked.get_config(layer)
-
-
-_default_get_config._is_default = True
-
-
-def _public_name(original: type, attribute: str) -> str:
-    """The name a layer reads its weight by: `kernel` for `_kernel` if there is one."""
-    public = attribute.lstrip("_")
-    return public if isinstance(getattr(original, public, None), property) else attribute
-
-
-def _masked_property(original: type, attribute: str) -> property:
-    public = getattr(original, _public_name(original, attribute), None)
-
-    def read(layer):
-        raw = public.fget(layer) if isinstance(public, property) else vars(layer)[attribute]
-        mask = keras.ops.cast(vars(layer)["_masks"].of[attribute], raw.dtype)
-        if _pruned_are_zero.get():
-            return _mask_gradient(keras.ops.convert_to_tensor(raw), mask)
-        return raw * mask
-
-    return property(read)
-
-
-@keras.ops.custom_gradient
-def _mask_gradient(weight, mask):
-    def gradient(*args, upstream=None):
-        (upstream,) = args or (upstream,)
-        return upstream * mask, keras.ops.zeros_like(mask)
-
-    return weight, gradient
 
 
 def mask_where(
     layers: Iterable[keras.layers.Layer],
     wanted: Callable[[keras.layers.Layer, keras.Variable], bool],
     frozen: bool = False,
-) -> None:
+) -> list[keras.Variable]:
     """Adds a mask of ones to each weight of the layers that is `wanted` and has none.
 
     Args:
         layers: composed layers and those below them.
         wanted: is given a layer and one of its weights.
         frozen: mask weights that are not trainable too.
+
+    Returns:
+        The weights that got one.
     """
     layers = list(layers)
+    masked = []
     for layer in layers:
-        for attribute, variable in _maskable(layer, frozen):
+        for variable in _maskable(layer, frozen):
             if wanted(layer, variable):
-                _add_mask(layer, attribute, variable)
+                _add_mask(layer, variable)
+                masked.append(variable)
     # A layer made of layers (attention, recurrent, wrappers, subclassed models) takes
     # part in saving: loading it must bring back the masks below it.
     for layer in layers:
         inner = [sub for sub in layers_of(layer) if isinstance(sub, Masked)]
         if inner and not isinstance(layer, Masked) and not _saves_its_layers(layer):
-            layer.__class__ = masked_class(type(layer))
+            layer.__class__ = _masked_class(type(layer))
+    return masked
 
 
 def _saves_its_layers(layer: keras.layers.Layer) -> bool:
@@ -205,75 +226,73 @@ def _saves_its_layers(layer: keras.layers.Layer) -> bool:
         return False
 
 
-def _maskable(layer: keras.layers.Layer, frozen: bool) -> list[tuple[str, keras.Variable]]:
-    masked = vars(layer)["_masks"].of if "_masks" in vars(layer) else {}
+def _maskable(layer: keras.layers.Layer, frozen: bool) -> list[keras.Variable]:
     return [
-        (attribute, value)
-        for attribute, value in vars(layer).items()
-        if isinstance(value, keras.Variable)
-        and (value.trainable or frozen)
-        and len(value.shape) >= 2
-        and not value.name.endswith(_NEVER_MASKED)
-        and attribute not in masked
+        variable
+        for variable in _own_weights(layer)
+        if (variable.trainable or frozen or _is_adapted(layer))
+        and len(variable.shape) >= 2
+        and not variable.name.endswith(_NEVER_MASKED)
+        and not variable.name.startswith(_ADAPTER)
+        and slot_of(variable) is None
     ]
 
 
-def _add_mask(layer: keras.layers.Layer, attribute: str, variable: keras.Variable) -> None:
-    layer._tracker.unlock()
-    if "_masks" not in vars(layer):
-        layer._masks = MaskHolder(name="masks")
-    layer._tracker.lock()
-    layer._masks.add(attribute, variable)
-    original = layer._original_class if isinstance(layer, Masked) else type(layer)
-    layer.__class__ = masked_class(original, tuple(sorted(layer._masks.of)))
+def _own_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """The variables of a layer: attributes in their order, then those in lists and the like."""
+    attributes = [value for value in vars(layer).values() if isinstance(value, keras.Variable)]
+    tracked = internals.own_variables(layer)
+    ids = {id(variable) for variable in tracked}
+    found = {id(v): v for v in [*attributes, *tracked] if id(v) in ids}
+    return list(found.values())
+
+
+def _is_adapted(layer: keras.layers.Layer) -> bool:
+    """True if a layer has LoRA adapters: its weight is frozen then, and carries the mask."""
+    return bool(getattr(layer, "lora_enabled", False))
+
+
+def _add_mask(layer: keras.layers.Layer, variable: keras.Variable) -> None:
+    if holder_of(layer) is None:
+        holder = MaskHolder(name="masks")
+        vars(holder)["_adapters"] = functools.partial(_adapters, layer)
+        with internals.trackable(layer):
+            setattr(layer, HOLDER, holder)
+    holder_of(layer).add(variable)
+    if not isinstance(layer, Masked):
+        layer.__class__ = _masked_class(type(layer))
+
+
+def _adapters(layer: keras.layers.Layer, weight: keras.Variable) -> list[keras.Variable]:
+    if not _is_adapted(layer):
+        return []
+    adapters = [v for v in internals.own_variables(layer) if v.name.startswith(_ADAPTER)]
+    return [weight, *adapters]
+
+
+def fold(layer: keras.layers.Layer) -> None:
+    """Stores the effective weights of a layer's masked weights."""
+    for slot in own_slots(layer):
+        stored = keras.ops.convert_to_tensor(stored_value(slot.weight), slot.weight.dtype)
+        store(slot.weight, slot.effective(stored))
 
 
 def drop_masks(layer: keras.layers.Layer) -> None:
     """Gives a layer back its original class, without masks."""
-    if "_masks" in vars(layer):
-        for weight, _ in own_slots(layer):
-            vars(weight).pop(_MASK, None)
-        layer._tracker.unlock()
-        layer._layers.remove(layer._masks)
-        del layer._masks
-        layer._tracker.lock()
+    holder = holder_of(layer)
+    if holder is not None:
+        for slot in holder.slots:
+            take_mask(slot.weight)
+        for name in [name for name, value in vars(layer).items() if value is holder]:
+            if name != HOLDER:
+                del vars(layer)[name]
+        internals.forget_layer(layer, HOLDER)
     if isinstance(layer, Masked):
         layer.__class__ = layer._original_class
 
 
-def layers_of(root: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """Returns `root` and the layers below it, without the mask holders."""
-    found = root._flatten_layers(include_self=True, recursive=True)
-    return [layer for layer in found if not isinstance(layer, MaskHolder)]
-
-
-def own_slots(layer: keras.layers.Layer) -> list[tuple[keras.Variable, keras.Variable]]:
-    """Returns the weights that a layer itself masks, each with its mask."""
-    holder = vars(layer).get("_masks")
-    return [] if holder is None else [(vars(layer)[name], m) for name, m in holder.of.items()]
-
-
 def _unmasked_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
-    masks = {id(mask) for sub in layers_of(layer) for _, mask in own_slots(sub)}
-    return [weight for weight in layer.weights if id(weight) not in masks]
-
-
-@contextlib.contextmanager
-def pruned_are_zero() -> Iterator[None]:
-    """Promises that stored weights are 0 where they are pruned, while a function is traced.
-
-    The layers then read their weights as they are and mask the gradient only,
-    which keeps the zeros and saves a pass over the weights an iteration. Nothing
-    but masked gradients may change the weights between `zero_pruned` and the use
-    of the traced function.
-    """
-    token = _pruned_are_zero.set(True)
-    try:
-        yield
-    finally:
-        _pruned_are_zero.reset(token)
-
-
-for _item in vars(keras.layers).values():
-    if isinstance(_item, type) and issubclass(_item, keras.layers.Layer):
-        masked_class(_item)
+    """Returns the weights of a layer without what mask holders hold."""
+    holders = [holder_of(sub) for sub in layers_of(layer)]
+    held = {id(v) for h in holders if h is not None for v in internals.own_variables(h)}
+    return [weight for weight in layer.weights if id(weight) not in held]

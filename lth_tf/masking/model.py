@@ -1,9 +1,10 @@
 """Masks in place on the layers of any built Keras 3 model.
 
-`mask_model` turns `Dense` into `MaskedDense`, `Conv2D` into `MaskedConv2D` and so
-on: same object, same variables, and a non-trainable uint8 mask beside every
-weight. Where the layer reads its weight it gets `weight * mask`, so the pruned
-weights take no part in the output and their gradient is exactly 0.
+`mask_model` puts a non-trainable boolean mask beside every weight. Whatever reads the
+weight in a call gets it with 0 where it is pruned, so pruned weights take no part in
+the output and their gradient is exactly 0. The layers stay the same objects with the
+same variables; their classes become `MaskedDense`, `MaskedConv2D` and so on, by which
+Keras saves them with their masks.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,15 +13,13 @@ import keras
 import numpy as np
 
 from lth_tf.errors import UsageError
-from lth_tf.masking.arrays import Masks, check_same_weights
-from lth_tf.masking.layers import (
-    CONVOLUTIONS,
-    drop_masks,
-    layers_of,
-    mask_where,
-    masked_class,
-    own_slots,
-)
+from lth_tf.masking import keras_internals as internals
+from lth_tf.masking.arrays import Masks, check_same_weights, zero_where_pruned
+from lth_tf.masking.effective import Effective
+from lth_tf.masking.holder import holder_of, layers_of, own_slots
+from lth_tf.masking.layers import drop_masks, fold, mask_where
+from lth_tf.masking.legacy import know_old_name
+from lth_tf.masking.variables import Slot, store, stored_value, to_numpy
 
 
 def mask_model(
@@ -29,10 +28,11 @@ def mask_model(
 ) -> keras.Model:
     """Adds masks, all ones, to the weights of a built model, in place.
 
-    Every trainable variable of rank >= 2 that a layer keeps as an attribute gets one,
-    except biases and the parameters of normalization layers. The model computes what
-    it did before. A model that has masks already keeps them. Load weights that were
-    saved without masks before.
+    Every trainable variable of rank >= 2 of a layer gets one, except biases and the
+    parameters of normalization layers. In a layer with LoRA adapters it is the weight
+    they are added to, though it is frozen; the adapters stay dense. The model computes
+    what it did before. A model that has masks already keeps them. Load weights that
+    were saved without masks before.
 
     Args:
         model: any built Keras 3 model: Sequential, Functional or subclassed,
@@ -44,30 +44,25 @@ def mask_model(
         `model`.
 
     Raises:
-        UsageError: if the model is not built, a name in `skip` fits nothing, or
-            there is no weight that can carry a mask.
+        UsageError: if it is no Keras 3 model or not built, a name in `skip` fits
+            nothing, or there is no weight that can carry a mask.
 
     Example:
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="fc")])
     >>> {path: mask.shape for path, mask in get_masks(mask_model(model)).items()}
     {'fc/kernel': (4, 3)}
     """
-    if not model.built:
-        raise UsageError(
-            f"Expected a built model. Received: model={model.name!r}, which has no weights yet. "
-            "Call it on a batch, or model.build(input_shape), first."
-        )
+    _check_model(model)
     skipped = _skip_rule(model, skip)
-    before = len(_masks_of_weights(model))
-    with model.distribute_strategy.scope():
-        mask_where(layers_of(model), lambda layer, variable: not skipped(layer, variable))
-    if not _slots(model):
+    with internals.variable_scope(model):
+        masked = mask_where(layers_of(model), lambda layer, weight: not skipped(layer, weight))
+    if not slots_of(model):
         raise UsageError(
             f"Expected a model with at least one weight to mask (a trainable variable of rank >= 2 "
             f"that is no bias). Received: model={model.name!r}, which has none left."
         )
-    if len(_masks_of_weights(model)) > before:
-        _forget_compiled_functions(model)
+    if masked:
+        internals.forget_compiled_functions(masked)
     return model
 
 
@@ -75,21 +70,25 @@ def strip_masks(model: keras.Model) -> keras.Model:
     """Folds the masks into the weights and gives back the original classes, in place.
 
     Afterwards the model knows nothing of masks: it computes the same, its pruned
-    weights are 0, and a file saved from it loads without lth_tf.
+    weights are 0, and a file saved from it loads without lth_tf. A weight with a rule
+    of its own (`set_effective`) becomes what the rule makes of it. LoRA adapters stay
+    beside the weight that they are added to.
 
     Returns:
         `model`.
     """
-    zero_pruned(model)
+    weights = [slot.weight for slot in slots_of(model).values()]
+    for layer in layers_of(model):
+        fold(layer)
     for layer in layers_of(model):
         drop_masks(layer)
-    _forget_compiled_functions(model)
+    internals.forget_compiled_functions(weights)
     return model
 
 
 def get_masks(model: keras.Model) -> Masks:
     """Returns weight path -> uint8 mask, in the order of the model's layers."""
-    return {path: to_numpy(mask) for path, (_, mask) in _slots(model).items()}
+    return {path: to_numpy(slot.mask).astype(np.uint8) for path, slot in slots_of(model).items()}
 
 
 def set_masks(model: keras.Model, masks: Masks) -> None:
@@ -100,21 +99,20 @@ def set_masks(model: keras.Model, masks: Masks) -> None:
         masks: weight path -> array of 0 and 1, for every masked weight.
 
     Raises:
-        ValueError: if paths or shapes differ from the model's, or a value is
-            neither 0 nor 1. Nothing is assigned then.
+        ValueError: if the model has no masks, paths or shapes differ from the
+            model's, or a value is neither 0 nor 1. Nothing is assigned then.
     """
-    slots = _slots(model)
+    slots = masked_slots(model)
     masks = {path: np.asarray(mask) for path, mask in masks.items()}
-    check_same_weights({path: mask for path, (_, mask) in slots.items()}, masks)
+    check_same_weights({path: slot.mask for path, slot in slots.items()}, masks)
     for path, mask in masks.items():
         if not np.isin(mask, (0, 1)).all():
             raise ValueError(
                 f"Expected 0 or 1 in the mask of {path!r}. Received: {np.unique(mask)[:5]}."
             )
-    for path, (raw, mask) in slots.items():
-        value = np.asarray(masks[path], np.uint8)
-        mask.assign(value)
-        raw.assign(to_numpy(raw) * value.astype(raw.dtype))
+    for path, slot in slots.items():
+        slot.mask.assign(masks[path].astype(bool))
+    zero_pruned(model)
 
 
 def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
@@ -126,8 +124,8 @@ def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
     masks = get_masks(model)
     weights = {}
     for path, variable in weight_variables(model).items():
-        value = to_numpy(variable)
-        weights[path] = value * masks[path].astype(value.dtype) if path in masks else value
+        value = stored_value(variable)
+        weights[path] = zero_where_pruned(value, masks[path]) if path in masks else value
     return weights
 
 
@@ -144,39 +142,8 @@ def set_weights(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
     for path, variable in variables.items():
         value = np.asarray(weights[path])
         if path in masks:
-            value = value * masks[path].astype(value.dtype)
-        variable.assign(value)
-
-
-def weight_groups(model: keras.Model) -> dict[str, str]:
-    """Returns weight path -> group (conv, fc or output) of a masked model of any kind.
-
-    Weights of convolutions are conv, those of the last masked layer are output, and
-    all others are fc.
-
-    Example:
-    >>> model = keras.Sequential(
-    ...     [
-    ...         keras.Input((8, 8, 1)),
-    ...         keras.layers.Conv2D(2, 3, name="first"),
-    ...         keras.layers.Flatten(),
-    ...         keras.layers.Dense(4, name="middle"),
-    ...         keras.layers.Dense(2, name="last"),
-    ...     ]
-    ... )
-    >>> weight_groups(mask_model(model))
-    {'first/kernel': 'conv', 'middle/kernel': 'fc', 'last/kernel': 'output'}
-    """
-    owners = {id(raw): layer for layer in layers_of(model) for raw, _ in own_slots(layer)}
-    of_path = {path: owners[id(raw)] for path, (raw, _) in _slots(model).items()}
-    *_, last = of_path.values()
-
-    def group(layer: keras.layers.Layer) -> str:
-        if layer is last:
-            return "output"
-        return "conv" if isinstance(layer, CONVOLUTIONS) else "fc"
-
-    return {path: group(layer) for path, layer in of_path.items()}
+            value = zero_where_pruned(value, masks[path])
+        store(variable, value)
 
 
 def zero_pruned(model: keras.Model) -> None:
@@ -185,8 +152,55 @@ def zero_pruned(model: keras.Model) -> None:
     They take no part in the model's output in any case; this makes them 0 for
     whoever reads the variables too.
     """
-    for raw, mask in _slots(model).values():
-        raw.assign(raw * keras.ops.cast(mask, raw.dtype))
+    for slot in slots_of(model).values():
+        store(slot.weight, zero_where_pruned(stored_value(slot.weight), to_numpy(slot.mask)))
+
+
+def set_effective(
+    model: keras.Model, rule: Effective, paths: Iterable[str] | None = None
+) -> keras.Model:
+    """Makes a model compute with what a rule makes of its masked weights, e.g. soft masks.
+
+    The rule's variables become part of the weights' layers: they are trained, saved and
+    loaded with them, and no part of `get_weights`. Compile the model afterwards, so that
+    its optimizer knows them.
+
+    Args:
+        model: a masked model.
+        rule: e.g. an object of a subclass of `lth_tf.masking.effective.Effective`;
+            `lth_tf.masking.effective.BINARY` gives the plain masks back.
+        paths: of the weights it is for; None for all that are masked.
+
+    Returns:
+        `model`.
+
+    Raises:
+        UsageError: if the model has no masks, or none at one of the paths.
+
+    Source:
+        Trained scores as masks: Ramanujan et al. 2020, arXiv:1911.13299 (edge-popup);
+        Savarese et al. 2020, arXiv:1912.04427 (continuous sparsification).
+    """
+    slots = masked_slots(model)
+    wanted = set(slots if paths is None else paths)
+    for path in sorted(wanted - set(slots)):
+        raise UsageError(
+            f"Expected paths of masked weights. Received: {path!r}, which model {model.name!r} "
+            "does not have."
+        )
+    chosen = {id(slots[path]) for path in wanted}
+    with internals.variable_scope(model):
+        for layer in layers_of(model):
+            for slot in own_slots(layer):
+                if id(slot) in chosen:
+                    holder_of(layer).use(slot, rule)
+    internals.forget_compiled_functions(slots[path].weight for path in wanted)
+    return model
+
+
+def effective_states(model: keras.Model) -> dict[str, dict[str, keras.Variable]]:
+    """Returns weight path -> name -> variable that the weight's rule keeps, e.g. scores."""
+    return {path: slot.state for path, slot in slots_of(model).items() if slot.state}
 
 
 def weight_variables(model: keras.Model) -> dict[str, keras.Variable]:
@@ -199,12 +213,13 @@ def weight_variables(model: keras.Model) -> dict[str, keras.Variable]:
     Raises:
         UsageError: if two weights share a path.
     """
-    masks = {id(mask) for mask in _masks_of_weights(model).values()}
+    holders = [holder for layer in layers_of(model) if (holder := holder_of(layer))]
+    held = {id(v) for holder in holders for v in internals.own_variables(holder)}
     paths: dict[int, str] = {}
     _name_weights(model, "", paths)
     found: dict[str, keras.Variable] = {}
     for weight in model.weights:
-        if id(weight) in masks:
+        if id(weight) in held:
             continue
         path = paths.get(id(weight), weight.path)
         if path in found:
@@ -225,8 +240,7 @@ def load_model(path: str, custom_objects: dict[str, type] | None = None, **kwarg
     """Loads a .keras file, masked or not.
 
     The same as `keras.models.load_model` after `import lth_tf.masking.model`, and also
-    knows the masked classes of custom layers and models that are registered with Keras
-    or given here.
+    loads custom layers and models from files of older versions.
 
     Args:
         path: a .keras file.
@@ -235,36 +249,55 @@ def load_model(path: str, custom_objects: dict[str, type] | None = None, **kwarg
     """
     for item in [*(custom_objects or {}).values(), *keras.saving.get_custom_objects().values()]:
         if isinstance(item, type) and issubclass(item, keras.layers.Layer):
-            masked_class(item)
+            know_old_name(item)
     return keras.models.load_model(path, custom_objects=custom_objects, **kwargs)
 
 
-def to_numpy(variable: keras.Variable) -> np.ndarray:
-    """Returns a copy of a variable's value; of bfloat16, which numpy does not know, as float32."""
-    value = np.array(keras.ops.convert_to_tensor(variable).numpy())
-    return value.astype(np.float32) if value.dtype.kind == "V" else value
-
-
-def _slots(model: keras.Model) -> dict[str, tuple[keras.Variable, keras.Variable]]:
-    masks = _masks_of_weights(model)
+def slots_of(model: keras.Model) -> dict[str, Slot]:
+    """Returns path -> slot of every masked weight, in the order of the model's weights."""
+    slots = {id(slot.weight): slot for layer in layers_of(model) for slot in own_slots(layer)}
     return {
-        path: (weight, masks[id(weight)])
+        path: slots[id(weight)]
         for path, weight in weight_variables(model).items()
-        if id(weight) in masks
+        if id(weight) in slots
     }
+
+
+def masked_slots(model: keras.Model) -> dict[str, Slot]:
+    """Returns the slots of a model that must have some.
+
+    Raises:
+        UsageError: if it has no masks.
+    """
+    slots = slots_of(model)
+    if not slots:
+        raise UsageError(
+            f"Expected a masked model. Received: model={model.name!r} without masks. "
+            "Call lth_tf.mask_model(model) first."
+        )
+    return slots
 
 
 def _name_weights(layer: keras.layers.Layer, prefix: str, paths: dict[int, str]) -> None:
     """Adds id -> path of the weights of a layer and those below it."""
-    for weight in layer._trainable_variables + layer._non_trainable_variables:
+    for weight in internals.own_variables(layer):
         paths.setdefault(id(weight), prefix + weight.name)
-    for inner in layer._layers:
-        if isinstance(inner, keras.layers.Layer):
-            _name_weights(inner, f"{prefix}{inner.name}/", paths)
+    for inner in internals.direct_layers(layer):
+        _name_weights(inner, f"{prefix}{inner.name}/", paths)
 
 
-def _masks_of_weights(model: keras.Model) -> dict[int, keras.Variable]:
-    return {id(raw): mask for layer in layers_of(model) for raw, mask in own_slots(layer)}
+def _check_model(model: keras.Model) -> None:
+    if not isinstance(model, keras.Model):
+        kind = f"{type(model).__module__}.{type(model).__qualname__}"
+        hint = "lth_tf works with models of Keras 3 (import keras)."
+        if isinstance(model, keras.layers.Layer):
+            hint = "Put the layer into a model, e.g. keras.Sequential([keras.Input(shape), layer])."
+        raise UsageError(f"Expected a Keras 3 model. Received: model of class {kind}. {hint}")
+    if not model.built:
+        raise UsageError(
+            f"Expected a built model. Received: model={model.name!r}, which has no weights yet. "
+            "Call it on a batch, or model.build(input_shape), first."
+        )
 
 
 def _skip_rule(
@@ -282,8 +315,3 @@ def _skip_rule(
         )
     below = {id(sub) for layer in layers if layer.name in names for sub in layers_of(layer)}
     return lambda layer, weight: id(layer) in below or paths[id(weight)] in names
-
-
-def _forget_compiled_functions(model: keras.Model) -> None:
-    """Makes `fit` and its kin trace the model anew: they hold its old classes."""
-    model.train_function = model.test_function = model.predict_function = None

@@ -5,9 +5,8 @@ from collections.abc import Callable
 
 import keras
 
-from lth_tf.errors import UsageError
 from lth_tf.masking import arrays as mask_counts
-from lth_tf.masking.model import get_masks, weight_variables
+from lth_tf.masking.model import get_masks, masked_slots, weight_variables
 
 
 def summary(model: keras.Model, print_fn: Callable[[str], None] = print) -> None:
@@ -30,12 +29,8 @@ def summary(model: keras.Model, print_fn: Callable[[str], None] = print) -> None
     all masked       8     2        25.00
     not masked       2     2       100.00
     """
+    masked_slots(model)
     masks = get_masks(model)
-    if not masks:
-        raise UsageError(
-            f"Expected a masked model. Received: model={model.name!r} without masks. "
-            "Call lth_tf.mask_model(model) first."
-        )
     rows = [(path, mask.size, mask_counts.remaining({path: mask})) for path, mask in masks.items()]
     rows.append(("all masked", mask_counts.total(masks), mask_counts.remaining(masks)))
     rest = sum(math.prod(v.shape) for p, v in weight_variables(model).items() if p not in masks)

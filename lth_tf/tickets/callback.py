@@ -12,11 +12,11 @@ from lth_tf import pruning
 from lth_tf.config import FitConfig
 from lth_tf.errors import UsageError
 from lth_tf.masking.arrays import check_same_weights
+from lth_tf.masking.groups import weight_groups
 from lth_tf.masking.model import (
     get_masks,
     get_weights,
     mask_model,
-    weight_groups,
 )
 from lth_tf.runs.run_dir import RunDir, Stage
 from lth_tf.tickets import judging

@@ -303,7 +303,7 @@ def test_layer_frozen_after_masking_keeps_its_mask():
     np.testing.assert_array_equal(m.get_weights(model)["one/kernel"], start)
     model.get_layer("one").trainable = True
     assert list(m.get_masks(model)) == ["one/kernel", "two/kernel"]
-    masks = {id(v) for layer in m.layers_of(model) for _, v in m.own_slots(layer)}
+    masks = {id(v) for layer in m.layers_of(model) for v in [s.mask for s in m.own_slots(layer)]}
     assert not masks & {id(v) for v in model.trainable_variables}
 
 

@@ -1,0 +1,168 @@
+"""Every attribute that masking uses and Keras or TensorFlow does not document.
+
+Checked on Keras 3.13 to 3.15 and TensorFlow 2.21. A newer version that renames one
+of them needs a change in this file only.
+"""
+
+import contextlib
+import gc
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import keras
+from keras.src.backend import compute_output_spec
+from keras.src.backend.common import global_state
+from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
+from keras.src.saving import serialization_lib
+
+# ---- variables
+
+
+def in_layer_call() -> bool:
+    """True while a layer or model is being called in this thread."""
+    return global_state.get_global_attribute("current_call_ctx") is not None
+
+
+def is_bound(variable: keras.Variable) -> bool:
+    """True unless a stateless function runs that was not given this variable's value."""
+    if not in_stateless_scope():
+        return True
+    return get_stateless_scope().get_current_value(variable) is not None
+
+
+def own_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """Returns the variables that a layer itself tracks, also if they belong to others too."""
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+# ---- layers
+
+
+def direct_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Returns the layers right below one."""
+    return [inner for inner in layer._layers if isinstance(inner, keras.layers.Layer)]
+
+
+def flatten(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Returns a layer and all below it."""
+    return layer._flatten_layers(include_self=True, recursive=True)
+
+
+@contextlib.contextmanager
+def trackable(layer: keras.layers.Layer) -> Iterator[None]:
+    """Lets a built layer take in variables and layers."""
+    locked = layer._tracker.locked
+    layer._tracker.unlock()
+    try:
+        yield
+    finally:
+        if locked:
+            layer._tracker.lock()
+
+
+def forget_layer(layer: keras.layers.Layer, attribute: str) -> None:
+    """Deletes a layer's attribute, a layer, from it."""
+    with trackable(layer):
+        layer._tracker.untrack(getattr(layer, attribute))
+        delattr(layer, attribute)
+
+
+def has_default_config(layer_class: type) -> bool:
+    """True if Keras writes a layer's config from the arguments that it was made with."""
+    return getattr(layer_class.get_config, "_is_default", False)
+
+
+def mark_default_config(get_config: Callable) -> Callable:
+    """Tells Keras that a function calls its own way of writing a config."""
+    get_config._is_default = True
+    return get_config
+
+
+def object_config(object_class: type, config: dict) -> dict:
+    """Returns what `keras.saving.deserialize_keras_object` makes an object of a class from."""
+    return serialization_lib.serialize_with_public_class(object_class, config)
+
+
+def variable_scope(model: keras.Model) -> contextlib.AbstractContextManager:
+    """Where variables of a model must be made: its distribution strategy, if it has one."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
+
+
+# ---- graphs
+
+
+def graph_of(model: keras.Model) -> keras.Model | None:
+    """Returns the Functional model that a Sequential or Functional model runs, if it is one."""
+    if isinstance(model, keras.Sequential):
+        return getattr(model, "_functional", None)
+    return model if hasattr(model, "_nodes_by_depth") else None
+
+
+def producers(tensors: Iterable[keras.KerasTensor]) -> list[tuple[Any, list[keras.KerasTensor]]]:
+    """Returns for each symbolic tensor the operation that made it and its inputs."""
+    found = []
+    for tensor in tensors:
+        operation, node, _ = tensor._keras_history
+        found.append((operation, operation._inbound_nodes[node].input_tensors))
+    return found
+
+
+def trace_call(model: keras.Model) -> None:
+    """Runs a model's `call` on placeholders of the shapes it was built with.
+
+    Raises:
+        Exception: whatever its code raises, or if no shapes are known.
+    """
+    (shapes,) = (model._build_shapes_dict or {}).values()
+    inputs = keras.tree.map_shape_structure(
+        lambda shape: keras.KerasTensor((None, *shape[1:]), model.input_dtype), shapes
+    )
+    compute_output_spec(model.call, inputs)
+
+
+# ---- compiled functions
+
+
+def forget_compiled_functions(variables: Iterable[keras.Variable]) -> None:
+    """Makes every compiled function that reads one of the variables be traced anew.
+
+    Those are `fit`, `evaluate` and `predict` of every living model that holds one,
+    whether it lies inside or around the masked one, and with TensorFlow every
+    `tf.function`, e.g. a decorated `call` or a training step by hand. Who holds them
+    is not known to the variable, so all living objects are looked at: some 0.1 s.
+    """
+    variables = list(variables)
+    ids = {id(variable) for variable in variables}
+    tensorflow = keras.backend.backend() == "tensorflow"
+    handles = _handles(variables) if tensorflow else set()
+    function = _tf_function_class() if tensorflow else ()
+    for item in gc.get_objects():
+        kind = type(item)
+        if issubclass(kind, keras.Model):
+            _renew(item, ids)
+        elif issubclass(kind, function):
+            traced = item._function_cache.values()
+            if any(id(t) in handles for one in traced for t in one.captured_inputs):
+                item._function_cache.clear()
+
+
+def _renew(model: keras.Model, ids: set[int]) -> None:
+    made = [kind for kind in ("train", "test", "predict") if vars(model).get(f"{kind}_function")]
+    if made and any(id(variable) in ids for variable in model.variables):
+        for kind in made:
+            # Anew at once: inside `fit` nobody would make it before the next batch.
+            getattr(model, f"make_{kind}_function")(force=True)
+
+
+def _tf_function_class() -> type:
+    from tensorflow.python.eager.polymorphic_function import polymorphic_function
+
+    return polymorphic_function.Function
+
+
+def _handles(variables: list[keras.Variable]) -> set[int]:
+    stored = [variable._value for variable in variables]
+    # A distribution strategy keeps one variable a device.
+    parts = [part for value in stored for part in getattr(value, "values", [value])]
+    return {id(part.handle) for part in parts if hasattr(part, "handle")}
