@@ -4,6 +4,9 @@ So Keras and TensorFlow track and save them with the layer, without the layer's 
 saving code knowing.
 """
 
+import contextlib
+from typing import Any
+
 import keras
 
 from lth_tf.masking import keras_internals as internals
@@ -36,19 +39,25 @@ class MaskHolder(keras.layers.Layer):
 
     def add(self, weight: keras.Variable) -> None:
         """Masks a weight with ones."""
-        mask = self.variable(
-            f"{weight.name}_mask", weight.shape, "ones", trainable=False, dtype="bool"
-        )
-        slot = Slot(weight, mask)
+        slot = Slot(weight, self.variable(weight, "mask", "ones", trainable=False, dtype="bool"))
         put_mask(slot)
         self.slots.append(slot)
 
-    def variable(self, name: str, shape: tuple[int, ...], initializer, trainable=True, dtype=None):
-        """Makes a variable that is tracked as an attribute, as TensorFlow's checkpoints ask."""
-        with internals.trackable(self):
-            made = self.add_weight(
-                name=name, shape=shape, initializer=initializer, trainable=trainable, dtype=dtype
-            )
+    def variable(
+        self, weight: keras.Variable, name: str, initializer: Any, **kwargs: Any
+    ) -> keras.Variable:
+        """Makes a variable that belongs to a weight.
+
+        It is also an attribute, by which TensorFlow's checkpoints know it, and has a path
+        of its own, by which .h5 files do.
+        """
+        kwargs.setdefault("shape", weight.shape)
+        kwargs.setdefault("dtype", weight.dtype)
+        scopes = weight.path.split("/")[:-1]
+        with contextlib.ExitStack() as stack, internals.trackable(self):
+            for scope in scopes:
+                stack.enter_context(keras.name_scope(scope))
+            made = self.add_weight(name=f"{weight.name}_{name}", initializer=initializer, **kwargs)
             setattr(self, f"variable_{len(internals.own_variables(self)) - 1}", made)
         return made
 
@@ -56,8 +65,7 @@ class MaskHolder(keras.layers.Layer):
         """Gives a slot another rule with new variables of its own."""
 
         def add_variable(name, shape, initializer, trainable=True):
-            name = f"{slot.weight.name}_{name}"
-            return self.variable(name, shape, initializer, trainable, slot.weight.dtype)
+            return self.variable(slot.weight, name, initializer, shape=shape, trainable=trainable)
 
         with reading_stored():
             state = rule.build(slot.weight, add_variable)

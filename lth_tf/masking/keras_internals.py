@@ -15,6 +15,8 @@ from keras.src.backend.common import global_state
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
 from keras.src.saving import serialization_lib
 
+_WRAPPER = "_lth_tf_quantize"
+
 # ---- variables
 
 
@@ -78,6 +80,18 @@ def mark_default_config(get_config: Callable) -> Callable:
     return get_config
 
 
+def quantize_by_class(layer: keras.layers.Layer) -> None:
+    """Makes `layer.quantize` the method of its class, which Keras hides behind a wrapper."""
+    if "quantize" in vars(layer):
+        vars(layer)[_WRAPPER] = vars(layer).pop("quantize")
+
+
+def quantize_by_instance(layer: keras.layers.Layer) -> None:
+    """Puts the wrapper that `quantize_by_class` took away back."""
+    if _WRAPPER in vars(layer):
+        vars(layer)["quantize"] = vars(layer).pop(_WRAPPER)
+
+
 def object_config(object_class: type, config: dict) -> dict:
     """Returns what `keras.saving.deserialize_keras_object` makes an object of a class from."""
     return serialization_lib.serialize_with_public_class(object_class, config)
@@ -130,21 +144,26 @@ def forget_compiled_functions(variables: Iterable[keras.Variable]) -> None:
     Those are `fit`, `evaluate` and `predict` of every living model that holds one,
     whether it lies inside or around the masked one, and with TensorFlow every
     `tf.function`, e.g. a decorated `call` or a training step by hand. Who holds them
-    is not known to the variable, so all living objects are looked at: some 0.1 s.
+    is not known to the variable, so all living objects are looked at.
     """
     variables = list(variables)
     ids = {id(variable) for variable in variables}
-    tensorflow = keras.backend.backend() == "tensorflow"
-    handles = _handles(variables) if tensorflow else set()
-    function = _tf_function_class() if tensorflow else ()
-    for item in gc.get_objects():
-        kind = type(item)
-        if issubclass(kind, keras.Model):
+    handles: set[int] = set()
+    models, functions = _kinds(keras.Model), set()
+    if keras.backend.backend() == "tensorflow":
+        handles, functions = _handles(variables), _kinds(_tf_function_class())
+    kinds = models | functions
+    for item in [item for item in gc.get_objects() if type(item) in kinds]:
+        if type(item) in models:
             _renew(item, ids)
-        elif issubclass(kind, function):
+        else:
             traced = item._function_cache.values()
             if any(id(t) in handles for one in traced for t in one.captured_inputs):
                 item._function_cache.clear()
+
+
+def _kinds(base: type) -> set[type]:
+    return {base}.union(*(_kinds(kind) for kind in type.__subclasses__(base)))
 
 
 def _renew(model: keras.Model, ids: set[int]) -> None:

@@ -70,25 +70,24 @@ class Masked:
         mask_once_there(layer, indices, rules)
         return layer
 
-    def quantize(self, mode=None, **kwargs):
+    def quantize(self, mode=None, config=None, **kwargs):
         """Folds the masks in and quantizes the layer, which has no masks then.
 
         Raises:
             UsageError: if pruned weights would not stay 0 in this mode.
         """
-        if self._original_class.quantize is keras.layers.Layer.quantize:
-            return super().quantize(mode, **kwargs)
-        if not str(mode).startswith(("int", "float8")):
+        mode_name = str(mode or getattr(config, "mode", None))
+        if not mode_name.startswith("int"):
             raise UsageError(
-                f"Expected a mode that keeps pruned weights 0 (int8, int4, float8). Received: "
-                f"mode={mode!r}. Call lth_tf.strip_masks(model) first to give the zeros up."
+                f"Expected a mode that keeps pruned weights 0 (int8, int4). Received: "
+                f"mode={mode_name!r}. Call lth_tf.strip_masks(model) first to give the zeros up."
             )
         masks = [stored_value(slot.mask) for slot in own_slots(self)]
         weights = [slot.weight for slot in own_slots(self)]
         fold(self)
         drop_masks(self)
         try:
-            return self.quantize(mode, **kwargs)
+            return self.quantize(mode, config=config, **kwargs)
         except Exception:
             for weight, mask in zip(weights, masks, strict=True):
                 _add_mask(self, weight)
@@ -185,6 +184,11 @@ def _default_get_config(layer: Masked) -> dict:
     return Masked.get_config(layer)
 
 
+def _swap_class(layer: keras.layers.Layer) -> None:
+    layer.__class__ = _masked_class(type(layer))
+    internals.quantize_by_class(layer)
+
+
 def mask_where(
     layers: Iterable[keras.layers.Layer],
     wanted: Callable[[keras.layers.Layer, keras.Variable], bool],
@@ -212,7 +216,7 @@ def mask_where(
     for layer in layers:
         inner = [sub for sub in layers_of(layer) if isinstance(sub, Masked)]
         if inner and not isinstance(layer, Masked) and not _saves_its_layers(layer):
-            layer.__class__ = _masked_class(type(layer))
+            _swap_class(layer)
     return masked
 
 
@@ -260,7 +264,7 @@ def _add_mask(layer: keras.layers.Layer, variable: keras.Variable) -> None:
             setattr(layer, HOLDER, holder)
     holder_of(layer).add(variable)
     if not isinstance(layer, Masked):
-        layer.__class__ = _masked_class(type(layer))
+        _swap_class(layer)
 
 
 def _adapters(layer: keras.layers.Layer, weight: keras.Variable) -> list[keras.Variable]:
@@ -289,6 +293,7 @@ def drop_masks(layer: keras.layers.Layer) -> None:
         internals.forget_layer(layer, HOLDER)
     if isinstance(layer, Masked):
         layer.__class__ = layer._original_class
+        internals.quantize_by_instance(layer)
 
 
 def _unmasked_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
