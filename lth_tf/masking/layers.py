@@ -11,7 +11,6 @@ import keras
 from lth_tf.errors import UsageError
 from lth_tf.masking import keras_internals as internals
 from lth_tf.masking.effective import BINARY, Effective
-from lth_tf.masking.effective import pruned_are_zero as pruned_are_zero
 from lth_tf.masking.holder import HOLDER, MaskHolder, holder_of, layers_of, own_slots
 from lth_tf.masking.variables import slot_of, store, stored_value, take_mask
 

@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 
 from lth_tf.config import ExperimentConfig
-from lth_tf.masking.layers import layers_of, own_slots, pruned_are_zero
-from lth_tf.masking.model import random_states, to_numpy, weight_variables
+from lth_tf.masking.effective import pruned_are_zero
+from lth_tf.masking.model import random_states, slots_of, to_numpy, weight_variables
 from lth_tf.seeding import stream_seed
 from lth_tf.training.hooks import Hooks
 from lth_tf.training.optimizers import add_weight_decay, make_optimizer
@@ -57,7 +57,7 @@ class DenseStep:
         self._optimizer.build(self._variables)
         self._fresh_optimizer = [to_numpy(v) for v in self._optimizer.variables]
         self._paths = {id(v): path for path, v in weight_variables(model).items()}
-        self._masks = {id(raw): mask for sub in layers_of(model) for raw, mask in own_slots(sub)}
+        self._masks = {id(slot.weight): slot.mask for slot in slots_of(model).values()}
         self._random_states = random_states(model)
 
     def state(self) -> dict[str, list[Any]]:

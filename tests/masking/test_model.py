@@ -9,7 +9,7 @@ from keras import layers as L
 
 import lth_tf.masking.model as m
 from lth_tf.errors import UsageError
-from lth_tf.masking.layers import pruned_are_zero
+from lth_tf.masking.effective import pruned_are_zero
 
 
 @keras.saving.register_keras_serializable(package="tests")
