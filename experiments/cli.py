@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from lth_tf.cli import flags, program, tf_logging
 from lth_tf.config import ExperimentConfig, RunOptions, run_name
 from lth_tf.errors import RunError
+from lth_tf.runs.provenance import data_record, provenance
 from lth_tf.runs.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -227,35 +228,8 @@ def header(config: ExperimentConfig, data: "Data", device: str, run_dir: RunDir)
 
 def about_run(data: "Data", options: RunOptions) -> dict[str, Any]:
     """Returns what config.json says beside the config: what the trial runs on."""
-    import importlib.metadata
-
-    import tensorflow as tf
-
-    packages = ("tensorflow", "keras", "numpy")
-    devices = tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("CPU")
-    threads = len(os.sched_getaffinity(0))
-    return {
-        "argv": sys.argv,
-        "git_commit": _git_commit(),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
-        "device": f"{devices[0].device_type} ({threads} thread{'s' if threads > 1 else ''})",
-        "threads": threads,
-        "jit": options.jit,
-        "deterministic": options.deterministic,
-        "data": {
-            "image_shape": list(data.image_shape),
-            "classes": data.classes,
-            "data_dir": os.path.abspath(options.data_dir) if options.data_dir else "",
-        },
-        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
-
-
-def _git_commit() -> str:
-    folder = pathlib.Path(__file__).parent
-    command = ["git", "rev-parse", "HEAD"]
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    except OSError:  # no git on this machine
-        return ""
-    return done.stdout.strip()
+    return provenance(
+        data=data_record(data, options.data_dir),
+        jit=options.jit,
+        deterministic=options.deterministic,
+    )

@@ -84,7 +84,12 @@ def test_run_prints_a_table_and_the_next_steps(program, tmp_path):
     assert RunDir(tmp_path / run_dir).finished() == [Stage(0), Stage(1)]
     about = json.loads((tmp_path / run_dir / "config.json").read_text())
     assert about["threads"] == len(os.sched_getaffinity(0))
-    assert about["data"] == {"image_shape": [28, 28, 1], "classes": 10, "data_dir": ""}
+    assert about["data"] == {
+        "image_shape": [28, 28, 1],
+        "classes": 10,
+        "divisor": 255.0,
+        "data_dir": "",
+    }
 
     again = program("experiments.lenet", *QUICK)
     assert again.out.splitlines()[6:] == lines[6:]

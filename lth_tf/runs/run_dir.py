@@ -40,6 +40,7 @@ from lth_tf.locks import lock
 from lth_tf.masking.arrays import Masks
 from lth_tf.runs import metrics, stage_files
 from lth_tf.runs.history import History
+from lth_tf.runs.provenance import provenance
 from lth_tf.runs.stage import Stage
 
 FORMAT = 2
@@ -72,13 +73,13 @@ class RunDir:
 
     @contextlib.contextmanager
     def writing(
-        self, config: ExperimentConfig | FitConfig, about: dict[str, Any]
+        self, config: ExperimentConfig | FitConfig, about: dict[str, Any] | None = None
     ) -> Iterator[None]:
         """Makes the directory ready to be written to, by this process alone.
 
         Args:
             config: must be what the directory was made with, extent fields aside.
-            about: what the trial runs on: arguments, versions, device, data.
+            about: what the run is made on; by default `provenance()`.
 
         Raises:
             UsageError: if the directory belongs to another config or is none of
@@ -86,6 +87,7 @@ class RunDir:
                 cannot be written to.
         """
         self._refuse_foreign()
+        about = provenance() if about is None else about
         with self._lock():
             for partial in self.path.rglob(f"*{PARTIAL}"):
                 shutil.rmtree(partial) if partial.is_dir() else partial.unlink()

@@ -1,9 +1,7 @@
 """The run directory of a `fit`: opened when it begins, given up when it ends or fails."""
 
 import contextlib
-import importlib.metadata
 import pathlib
-import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -11,6 +9,7 @@ from typing import Any, ClassVar
 import keras
 
 from lth_tf.config import FitConfig
+from lth_tf.runs.provenance import provenance
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.tickets.running_fit import check_fingerprint
 
@@ -46,14 +45,8 @@ class FitStorage:
         self.close()
         if (self._run_dir.path / "config.json").exists():
             check_fingerprint(self._run_dir.about().get("data", {}), data, self._run_dir.path)
-        about = {
-            "argv": sys.argv,
-            "versions": _versions(),
-            "device": keras.distribution.list_devices()[0],
-            "data": data,
-        }
         stack = contextlib.ExitStack()
-        stack.enter_context(self._run_dir.writing(config, about))
+        stack.enter_context(self._run_dir.writing(config, provenance(data=data)))
         self._writing[self._run_dir.path.resolve()] = stack
         if not self._run_dir.has_model():
             self._save_model(model, verbose)
@@ -86,9 +79,3 @@ class FitStorage:
                     )
                 return
             self._run_dir.save_model(file.read_bytes())
-
-
-def _versions() -> dict[str, str]:
-    backend = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
-    names = dict.fromkeys([backend[keras.backend.backend()], "keras", "numpy"])
-    return {name: importlib.metadata.version(name) for name in names}

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import importlib.metadata
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
 from lth_tf.errors import RunError, UsageError
 from lth_tf.masking.model import get_masks, set_masks, set_weights
+from lth_tf.runs.provenance import data_record, provenance, versions
 from lth_tf.runs.run_dir import RunDir, Stage
 from lth_tf.seeding import stream_seed
 from lth_tf.tickets import ticket as tickets
@@ -113,7 +113,7 @@ class TicketTuner(keras_tuner.Tuner):
         self._config, self._data = config, data
         self._tolerance, self._patience = tolerance, patience
         self._jit, self._checkpoint_seconds = jit, checkpoint_seconds
-        self._about = about or _about(data)
+        self._about = about or provenance(data=data_record(data), versions=versions("keras-tuner"))
         self._watcher = watcher or TuningWatcher()
         self._max_trials = max_trials
         self._told: set[str] = set()
@@ -349,15 +349,6 @@ def _errors() -> Iterator[None]:
 
 def _summaries(run_dir: RunDir) -> Sequence[dict[str, Any]]:
     return [run_dir.summary(stage) for stage in run_dir.finished() if not stage.control]
-
-
-def _about(data: Data) -> dict[str, Any]:
-    packages = ("tensorflow", "keras", "numpy", "keras-tuner")
-    return {
-        "versions": {name: importlib.metadata.version(name) for name in packages},
-        "device": "",
-        "data": {"image_shape": list(data.image_shape), "classes": data.classes},
-    }
 
 
 def _check(config: ExperimentConfig, tolerance: float, max_trials: int, patience: int) -> None:
