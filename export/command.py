@@ -12,7 +12,7 @@ from export.arrays import part
 from export.compaction.compact import NotCompactable, compact
 from export.config import ExportOptions
 from export.finetuning.finetune import cluster_weights, quantization_aware
-from export.formats import FORMATS, Format, WriteOptions
+from export.formats import FORMATS, Format, Stored, WriteOptions
 from export.signature import signature_of
 from export.size import SizeReport, bytes_on_disk, kernel_arrays, size_report
 from export.ticket import Ticket
@@ -34,6 +34,7 @@ class Artifact:
         verification: how close it is to the model.
         latency: its latency, if it was measured.
         payload_bytes: what the kernels take in a SavedModel before deflate, else None.
+        stored: how its kernels are stored.
         remarks: what is worth telling of it.
     """
 
@@ -44,6 +45,7 @@ class Artifact:
     verification: Verification
     latency: Latency | None
     payload_bytes: int | None = None
+    stored: tuple[Stored, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
@@ -145,16 +147,22 @@ def export_one(
     values = options.values if options.values in form.values else form.values[0]
     path = folder / f"{source.name}_{values}{form.suffix}"
     write = WriteOptions(
-        values=values, examples=source.representative, batch_size=options.batch_size or None
+        values=values,
+        examples=source.representative,
+        batch_size=options.batch_size or None,
+        optimize=options.optimize,
+        runtime=options.runtime,
     )
     with atomic_path(path, replaces=form.marker) as partial:
-        remarks = form.write(small, partial, signature_of(small, source.test.inputs), write)
+        stored = form.write(small, partial, signature_of(small, source.test.inputs), write)
+        remarks: list[str] = []
         verification = verify(
             partial,
             source.model,
             source.test.inputs,
             values=values,
             least_agreement=options.agreement,
+            runtimes=form.runtimes_of(write),
         )
         with tempfile.TemporaryDirectory() as scratch:
             dense = pathlib.Path(scratch, f"dense{form.suffix}")
@@ -167,7 +175,17 @@ def export_one(
                 remarks.append(f"{form.name}: not compared with the dense file: {error}")
             size = size_report(partial, small, values, dense_bytes=dense_bytes)
     payload = form.payload_bytes(small, values)
-    return Artifact(path, form.name, values, size, verification, measured, payload, tuple(remarks))
+    return Artifact(
+        path,
+        form.name,
+        values,
+        size,
+        verification,
+        measured,
+        payload,
+        tuple(stored),
+        tuple(remarks),
+    )
 
 
 def _latency(

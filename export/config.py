@@ -3,6 +3,7 @@
 import dataclasses
 
 from export.formats import FORMATS
+from export.formats.base import CHOICES, VALUES
 from lth_tf.errors import UsageError
 from lth_tf.options import Options, option
 
@@ -33,7 +34,7 @@ class ExportOptions(Options):
     values: str = option(
         "float32",
         "What weights are stored as. int8 in .tflite files computes with int8 too.",
-        choices=("float32", "float16", "int8"),
+        choices=VALUES,
     )
     compact: bool = option(True, "Remove units that cannot matter; changes rounding only.")
     cluster: int = option(
@@ -59,6 +60,17 @@ class ExportOptions(Options):
         "Examples a call: what latencies are measured with, and the only size a .tflite file of "
         "a model with loops takes. 0: one, and any other size where that is possible.",
         minimum=0,
+    )
+    optimize: str = option(
+        "latency",
+        "What decides how a .tflite file stores a kernel where the two are at odds.",
+        choices=CHOICES["optimize"],
+    )
+    runtime: str = option(
+        "any",
+        "What must be able to run .tflite files: litert need not be refused by TFLite Micro, "
+        "micro has dense kernels only.",
+        choices=CHOICES["runtime"],
     )
     agreement: float | None = option(
         None,

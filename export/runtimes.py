@@ -32,7 +32,8 @@ _ROUNDS = 30
 def run(format: str, path: str, examples: str, folder: str, runtimes: list[str]) -> None:
     """Writes the outputs of a file in each of the named runtimes."""
     arrays = _arrays(examples)
-    for runtime in FORMATS.get(format).runtimes:
+    form = FORMATS.get(format)
+    for runtime in (*form.runtimes, *form.optional_runtimes):
         if runtime.name not in runtimes:
             continue
         print(json.dumps(runtime.name), flush=True)

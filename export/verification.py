@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -15,7 +16,7 @@ from export.arrays import Arrays, count, part
 from export.decisions import agreement, kind_of
 from export.examples import named
 from export.formats import Format, Runtime, format_of
-from export.signature import Signature, predict, signature_of
+from export.signature import predict, signature_of
 from lth_tf.cli.process import ProgramError, run_program
 from lth_tf.errors import RunError, UsageError
 
@@ -93,6 +94,7 @@ def verify(
     *,
     values: str = "float32",
     least_agreement: float | None = None,
+    runtimes: Sequence[Runtime] | None = None,
 ) -> Verification:
     """Runs a file in stock runtimes, in processes of their own, and compares it with its model.
 
@@ -111,6 +113,7 @@ def verify(
             first 512.
         values: what the weights in the file are stored as.
         least_agreement: fraction of decisions that must be the model's, in place of the above.
+        runtimes: what to run it in, in place of the above.
 
     Raises:
         UsageError: if there is no such file or no example.
@@ -132,28 +135,26 @@ def verify(
     inputs = named(signature, examples)
     least = LEAST_AGREEMENT[values] if least_agreement is None else least_agreement
     try:
-        return _verify(path, form, model, signature, inputs, values, least)
+        expected = predict(signature, model, inputs)
+        outputs = _outputs(path, form, runtimes or form.runtimes, inputs)
+        checks = [
+            _compare(name, expected, found, inputs, values, least)
+            for name, found in outputs.items()
+        ]
     except RunError as error:
         raise RunError(f"{path.name} failed verification: {error}") from error
+    return Verification(path, tuple(checks), next(iter(outputs.values())))
 
 
-def _verify(
-    path: pathlib.Path,
-    form: Format,
-    model: keras.Model,
-    signature: Signature,
-    inputs: Arrays,
-    values: str,
-    least: float,
-) -> Verification:
-    expected = predict(signature, model, inputs)
-    checks, outputs = [], None
-    for _, runtimes in itertools.groupby(form.runtimes, lambda runtime: runtime.process):
-        shown = inputs if outputs is None else part(inputs, 0, _MOST_EXAMPLES)
-        for name, found in _run(path, form, list(runtimes), shown).items():
-            checks.append(_compare(name, expected, found, shown, values, least))
-            outputs = found if outputs is None else outputs
-    return Verification(path, tuple(checks), outputs)
+def _outputs(
+    path: pathlib.Path, form: Format, runtimes: Sequence[Runtime], inputs: Arrays
+) -> dict[str, Arrays]:
+    """Returns runtime -> outputs; only the first process gets all inputs."""
+    outputs: dict[str, Arrays] = {}
+    for _, together in itertools.groupby(runtimes, lambda runtime: runtime.process):
+        shown = part(inputs, 0, _MOST_EXAMPLES) if outputs else inputs
+        outputs |= _run(path, form, list(together), shown)
+    return outputs
 
 
 def _run(

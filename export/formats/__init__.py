@@ -2,7 +2,7 @@
 
 import pathlib
 
-from export.formats.base import Format, Runner, Runtime, WriteOptions
+from export.formats.base import Format, Runner, Runtime, Stored, WriteOptions
 from lth_tf.errors import UsageError
 from lth_tf.registry import Registry
 

@@ -22,6 +22,26 @@ if TYPE_CHECKING:
 VALUES = ("float32", "float16", "int8")
 """What the weights of kernels can be stored as."""
 
+CHOICES = {"optimize": ("latency", "size"), "runtime": ("any", "litert", "micro")}
+"""What the other options of `WriteOptions` can be."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """How a kernel is stored in a file.
+
+    Attributes:
+        shape: of the kernel in the file.
+        nonzeros: weights that are not 0.
+        bytes: what it takes.
+        how: in words, e.g. "dense" or "sparse, unpacked at load".
+    """
+
+    shape: tuple[int, ...]
+    nonzeros: int
+    bytes: int
+    how: str
+
 
 @dataclasses.dataclass(frozen=True)
 class WriteOptions:
@@ -87,6 +107,7 @@ class Format(abc.ABC):
         marker: a file in every folder of this format; "" if it is a file.
         values: what weights can be stored as.
         runtimes: what its files must run in; the first one is timed.
+        optional_runtimes: what files are run in if they are made for it, see `runtimes_of`.
         timed: whether its latency says anything.
     """
 
@@ -95,6 +116,7 @@ class Format(abc.ABC):
     marker: str = ""
     values: tuple[str, ...] = VALUES
     runtimes: tuple[Runtime, ...]
+    optional_runtimes: tuple[Runtime, ...] = ()
     timed: bool = True
 
     @abc.abstractmethod
@@ -108,8 +130,8 @@ class Format(abc.ABC):
         path: pathlib.Path,
         signature: "Signature",
         options: WriteOptions,
-    ) -> list[str]:
-        """Writes a plain model with zeros in its kernels; returns what is worth telling."""
+    ) -> list[Stored]:
+        """Writes a plain model with zeros in its kernels; returns how these are stored."""
 
     @abc.abstractmethod
     def write_dense(
@@ -124,6 +146,10 @@ class Format(abc.ABC):
     def load(self, path: pathlib.Path) -> Runner:
         """Opens a file in this process, in its first runtime."""
         return self.runtimes[0].open(str(path))
+
+    def runtimes_of(self, options: WriteOptions) -> tuple[Runtime, ...]:
+        """Returns what a file that was written like this is verified in."""
+        return self.runtimes
 
     def needs_examples(self, values: str) -> bool:
         """Whether real inputs are needed to write these values."""

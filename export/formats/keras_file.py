@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 
 from export.arrays import Arrays
-from export.formats import Format, Runner, Runtime, WriteOptions, register
+from export.formats import Format, Runner, Runtime, Stored, WriteOptions, register
 
 
 def _open(path: str) -> Runner:
@@ -37,10 +37,15 @@ class KerasFile(Format):
         """Whether it is a .keras file."""
         return path.is_file() and path.suffix == ".keras"
 
-    def write(self, model, path, signature, options: WriteOptions) -> list[str]:
+    def write(self, model, path, signature, options: WriteOptions) -> list[Stored]:
         """Saves the model."""
+        from export.size import kernel_arrays
+
         model.save(path)
-        return []
+        return [
+            Stored(kernel.shape, int(np.count_nonzero(kernel)), kernel.nbytes, "dense")
+            for kernel in kernel_arrays(model)
+        ]
 
     def write_dense(self, model, path, signature, options: WriteOptions) -> None:
         """Saves the model: the format has no use for zeros."""

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 
 from export.arrays import Arrays
-from export.formats import Format, Runner, Runtime, WriteOptions, register
+from export.formats import Format, Runner, Runtime, Stored, WriteOptions, register
 
 
 def _load(path: str) -> Runner:
@@ -76,12 +76,11 @@ class SavedModel(Format):
         """Whether it is a folder with a SavedModel in it."""
         return (path / self.marker).exists()
 
-    def write(self, model, path, signature, options: WriteOptions) -> list[str]:
+    def write(self, model, path, signature, options: WriteOptions) -> list[Stored]:
         """Writes the compact SavedModel."""
         from export.saved_model.write import write_saved_model
 
-        write_saved_model(model, path, signature, options.values)
-        return []
+        return write_saved_model(model, path, signature, options.values)
 
     def write_dense(self, model, path, signature, options: WriteOptions) -> None:
         """Writes an ordinary SavedModel."""

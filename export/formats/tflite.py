@@ -1,5 +1,6 @@
 """TFLite files, as LiteRT, TensorFlow's interpreter and TFLite Micro run them."""
 
+import importlib.util
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from export.arrays import Arrays
-from export.formats import Format, Runner, Runtime, WriteOptions, register
+from export.formats import Format, Runner, Runtime, Stored, WriteOptions, register
 
 _SIGNATURE = "serving_default"
 
@@ -18,22 +19,22 @@ class _Interpreter(Runner):
     def __init__(self, interpreter: Any):
         self._interpreter = interpreter
         runner = interpreter.get_signature_runner(_SIGNATURE)
-        self._inputs = runner.get_input_details()
-        self._outputs = runner.get_output_details()
+        self.inputs = runner.get_input_details()
+        self.outputs = runner.get_output_details()
         self._shapes: dict[str, tuple[int, ...]] = {}
-        first = [details["shape_signature"][:1] for details in self._inputs.values()]
+        first = [details["shape_signature"][:1] for details in self.inputs.values()]
         fixed = [int(size[0]) for size in first if len(size) and size[0] != -1]
         super().__init__(self._compute, fixed[0] if fixed else None)
 
     def prepare(self, inputs: Arrays) -> Callable[[], None]:
         """Returns the call that computes, without copying examples in and outputs out."""
-        shapes = {name: inputs[name].shape for name in self._inputs}
+        shapes = {name: inputs[name].shape for name in self.inputs}
         if shapes != self._shapes:
             self._shapes = shapes
-            for name, details in self._inputs.items():
+            for name, details in self.inputs.items():
                 self._interpreter.resize_tensor_input(details["index"], shapes[name])
             self._interpreter.allocate_tensors()
-        for name, details in self._inputs.items():
+        for name, details in self.inputs.items():
             self._interpreter.set_tensor(details["index"], _to_type(inputs[name], details))
         return self._interpreter.invoke
 
@@ -41,7 +42,7 @@ class _Interpreter(Runner):
         self.prepare(inputs)()
         return {
             name: _to_float(self._interpreter.get_tensor(details["index"]), details)
-            for name, details in self._outputs.items()
+            for name, details in self.outputs.items()
         }
 
 
@@ -52,9 +53,32 @@ def _litert(path: str) -> Runner:
 
 
 def _tf_lite(path: str) -> Runner:
+    return _Interpreter(_interpreter_of_tensorflow(path))
+
+
+def _interpreter_of_tensorflow(path: str) -> Any:
     import tensorflow as tf
 
-    return _Interpreter(tf.lite.Interpreter(path, num_threads=1))
+    return tf.lite.Interpreter(path, num_threads=1)
+
+
+def _micro(path: str) -> Runner:
+    """Opens a file in TFLite Micro, which takes one batch size and knows no names."""
+    from tflite_micro.python.tflite_micro import runtime
+
+    ends = _Interpreter(_interpreter_of_tensorflow(path))
+    micro = runtime.Interpreter.from_file(path)
+
+    def run(inputs: Arrays) -> Arrays:
+        for place, (name, details) in enumerate(ends.inputs.items()):
+            micro.set_input(_to_type(inputs[name], details), place)
+        micro.invoke()
+        return {
+            name: _to_float(micro.get_output(place), details)
+            for place, (name, details) in enumerate(ends.outputs.items())
+        }
+
+    return Runner(run, ends.batch_size or 1)
 
 
 def _to_type(examples: np.ndarray, details: dict) -> np.ndarray:
@@ -78,16 +102,22 @@ class TFLite(Format):
     name = "tflite"
     suffix = ".tflite"
     runtimes = (Runtime("ai_edge_litert", _litert), Runtime("tf.lite", _tf_lite, process=1))
+    optional_runtimes = (Runtime("tflite_micro", _micro, process=2),)
 
     def recognizes(self, path: pathlib.Path) -> bool:
         """Whether it is a .tflite file."""
         return path.is_file() and path.suffix == ".tflite"
 
+    def runtimes_of(self, options: WriteOptions) -> tuple[Runtime, ...]:
+        """Files for TFLite Micro run there too where its package is installed."""
+        micro = options.runtime == "micro" and importlib.util.find_spec("tflite_micro")
+        return self.runtimes + (self.optional_runtimes if micro else ())
+
     def needs_examples(self, values: str) -> bool:
         """Ranges of int8 activations are chosen on real inputs."""
         return values == "int8"
 
-    def write(self, model, path, signature, options: WriteOptions) -> list[str]:
+    def write(self, model, path, signature, options: WriteOptions) -> list[Stored]:
         """Writes the sparse file."""
         from export.tflite.convert import write_tflite
 

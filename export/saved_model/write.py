@@ -9,8 +9,10 @@ import pathlib
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from export.formats.base import Stored
 from export.keras_internals import all_layers
 from export.saved_model import decoding, forward, minify_graph
 from export.saved_model.coding import Coded, encode
@@ -140,8 +142,8 @@ def dense_saved_model(
 
 def write_saved_model(
     model: keras.Model, path: pathlib.Path, signature: Signature, values: str
-) -> None:
-    """Writes the folder as `to_saved_model` does, of a model that is called in a known way."""
+) -> list[Stored]:
+    """Writes the folder as `to_saved_model` does; returns how its kernels are stored."""
     variables = kernels(model)
     if not variables:
         raise UsageError(
@@ -179,6 +181,15 @@ def write_saved_model(
     )
     if not graph.variables:
         minify_graph.minify(path)
+    return [
+        Stored(
+            kernel.shape,
+            int(np.count_nonzero(kernel)),
+            encode([kernel], values).payload_bytes,
+            "coded, unpacked at load",
+        )
+        for kernel in kernel_arrays(model)
+    ]
 
 
 def _tables(model: keras.Model) -> list[tf.Module]:

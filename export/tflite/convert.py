@@ -14,12 +14,12 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from export.arrays import Arrays
 from export.examples import named
-from export.formats.base import VALUES, WriteOptions
+from export.formats.base import CHOICES, VALUES, WriteOptions
 from export.keras_internals import all_layers
 from export.saved_model.write import dense_saved_model
 from export.signature import Signature, signature_of
 from export.size import kernel_arrays
-from export.tflite.sparsify import sparsify
+from export.tflite.sparsify import Stored, rewrite
 from lth_tf.cli.tf_logging import held_back_stderr
 from lth_tf.errors import RunError, UsageError
 from lth_tf.files import write_bytes
@@ -34,17 +34,19 @@ _PARAMETERS_AT_MOST = 0.25
 
 def to_tflite(
     model: keras.Model,
-    path: str | os.PathLike,
+    path: str | os.PathLike | None = None,
     *,
     values: str = "float32",
     examples: Any = None,
     batch_size: int | None = None,
-) -> pathlib.Path:
+    optimize: str = "latency",
+    runtime: str = "any",
+) -> pathlib.Path | bytes:
     """Writes a model as a TFLite file whose kernels take the room of their nonzeros.
 
     Stock interpreters load it. It computes what the dense file does, bit for bit
-    except where float32 layers of at most 6 % density are run on their nonzeros
-    alone: there sums are rounded in another order. Its signature
+    except where float32 layers are run on their nonzeros alone (one example: up to 6 %
+    density, many: up to 1 %): there sums are rounded in another order. Its signature
     "serving_default" has an input "inputs" and an output "outputs", or those of the model
     by their names. The batch size is free, unless the model fixes it or has loops
     (recurrent layers), which the converter takes for a fixed one only. int8 files are made
@@ -54,16 +56,19 @@ def to_tflite(
     Args:
         model: a plain model with zeros in its kernels; see `export.strip` and
             `export.compact`. Of mixed or half precision it is computed in float32.
-        path: where to write; an existing file is replaced.
+        path: where to write; an existing file is replaced. None returns the content.
         values: "float32", "float16" or "int8".
         examples: inputs as the model takes them, [n, ...] each, for int8: they set the
             ranges of activations. A few hundred are enough. Types of the inputs of
             subclassed models are taken from them as well.
         batch_size: the batch size of the file; None leaves it free where that is possible
             and takes 1 where it is not.
+        optimize: "latency", or "size" to unpack all kernels at load, which is smaller.
+        runtime: "any"; "litert" for files that TFLite Micro need not refuse; "micro" for
+            dense kernels, the only ones it runs.
 
     Returns:
-        `path`.
+        `path`, or the content of the file if that is None.
 
     Raises:
         UsageError: if `values` is unknown, int8 comes without examples, the
@@ -74,17 +79,34 @@ def to_tflite(
 
         export.to_tflite(export.compact(model), "ticket.tflite", values="float16")
     """
-    path = pathlib.Path(path)
-    write_bytes(path, sparsify(dense_tflite(model, values, examples, batch_size)))
-    return path
+    signature, options = _options(
+        model, values, examples, batch_size, optimize=optimize, runtime=runtime
+    )
+    content, _ = _rewritten(model, signature, options)
+    if path is None:
+        return content
+    write_bytes(pathlib.Path(path), content)
+    return pathlib.Path(path)
 
 
 def write_tflite(
     model: keras.Model, path: pathlib.Path, signature: Signature, options: WriteOptions
-) -> list[str]:
-    """Writes a file as `to_tflite` does; returns what was chosen for it, line by line."""
-    path.write_bytes(sparsify(dense_bytes(model, signature, options)))
-    return []
+) -> list[Stored]:
+    """Writes a file as `to_tflite` does; returns how its kernels are stored."""
+    content, stored = _rewritten(model, signature, options)
+    path.write_bytes(content)
+    return stored
+
+
+def _rewritten(
+    model: keras.Model, signature: Signature, options: WriteOptions
+) -> tuple[bytes, list[Stored]]:
+    return rewrite(
+        dense_bytes(model, signature, options),
+        batch_size=options.batch_size or 1,
+        optimize=options.optimize,
+        runtime=options.runtime,
+    )
 
 
 def dense_tflite(
@@ -97,12 +119,23 @@ def dense_tflite(
 
     Args and errors are those of `to_tflite`.
     """
+    return dense_bytes(model, *_options(model, values, examples, batch_size))
+
+
+def _options(
+    model: keras.Model, values: str, examples: Any, batch_size: int | None, **others: str
+) -> tuple[Signature, WriteOptions]:
+    """Returns what the arguments of the public functions mean."""
     if values not in VALUES:
         raise UsageError(f"Expected one of {', '.join(VALUES)}. Received: values={values!r}.")
+    for name, value in others.items():
+        if value not in CHOICES[name]:
+            raise UsageError(
+                f"Expected one of {', '.join(CHOICES[name])}. Received: {name}={value!r}."
+            )
     signature = signature_of(model, examples)
     arrays = None if examples is None else named(signature, examples)
-    options = WriteOptions(values=values, examples=arrays, batch_size=batch_size)
-    return dense_bytes(model, signature, options)
+    return signature, WriteOptions(values, arrays, batch_size, **others)
 
 
 def dense_bytes(model: keras.Model, signature: Signature, options: WriteOptions) -> bytes:

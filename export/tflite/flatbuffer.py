@@ -17,21 +17,71 @@ _DTYPES = {
 }
 
 
-class Graph:
-    """The main graph of a TFLite file, to be read and changed.
+class File:
+    """A TFLite file, to be read and changed.
 
     Args:
         content: a .tflite file.
 
     Attributes:
         model: the file as the objects of TFLite's schema.
-        tensors: those of the graph; an operator refers to them by their place.
-        operators: those of the graph, in the order they run.
+        graphs: the main graph, then those of loops, branches and other signatures.
     """
 
     def __init__(self, content: bytes):
         self.model = schema.ModelT.InitFromPackedBuf(bytearray(content))
-        self._graph = self.model.subgraphs[0]
+        self.graphs = [Graph(self.model, place) for place in range(len(self.model.subgraphs))]
+
+    def to_bytes(self) -> bytes:
+        """Returns the file, without anything that running it does not need."""
+        for graph in self.graphs:
+            graph.drop_unused_operators()
+            graph.drop_unused_tensors()
+        self._drop_unused_codes()
+        self._drop_unused_buffers()
+        self.model.description = None
+        self.model.metadata = self.model.metadataBuffer = None
+        builder = _SharingBuilder(1024)
+        builder.Finish(self.model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    def _drop_unused_codes(self) -> None:
+        operators = [operator for graph in self.graphs for operator in graph.operators]
+        used = sorted({operator.opcodeIndex for operator in operators})
+        self.model.operatorCodes = [self.model.operatorCodes[place] for place in used]
+        for operator in operators:
+            operator.opcodeIndex = used.index(operator.opcodeIndex)
+
+    def _drop_unused_buffers(self) -> None:
+        """Keeps one buffer for equal constants; buffer 0 is the empty one."""
+        places, kept = {b"": 0}, [schema.BufferT()]
+        for tensor in (tensor for graph in self.graphs for tensor in graph.tensors):
+            data = self.model.buffers[tensor.buffer].data
+            content = b"" if data is None else np.asarray(data, np.uint8).tobytes()
+            if content not in places:
+                places[content] = len(kept)
+                kept.append(self.model.buffers[tensor.buffer])
+            tensor.buffer = places[content]
+        self.model.buffers = kept
+
+
+class Graph:
+    """A graph of a TFLite file, to be read and changed.
+
+    Args:
+        model: the file as the objects of TFLite's schema.
+        place: which of its graphs.
+
+    Attributes:
+        tensors: those of the graph; an operator refers to them by their place.
+        operators: those of the graph, in the order they run.
+    """
+
+    def __init__(self, model: schema.ModelT, place: int = 0):
+        self.model = model
+        self._place = place
+        self._graph = model.subgraphs[place]
+        self._kept: set[int] = set()
 
     @property
     def tensors(self) -> list[schema.TensorT]:
@@ -124,29 +174,24 @@ class Graph:
         self.set_kind(operator, kind, version)
         return operator
 
+    def keep(self, tensor: int) -> None:
+        """Keeps the operator that computes a tensor, though nothing reads it."""
+        self._kept.add(tensor)
+
     def drop_unused_operators(self) -> None:
         """Drops the operators whose results nothing reads."""
-        needed, kept = self.outputs, []
+        needed, kept = self.outputs | self._kept, []
         for operator in reversed(self.operators):
-            if needed & set(map(int, operator.outputs)):
+            # Without results an operator is there for what it does, e.g. filling a table.
+            if not len(operator.outputs) or needed & set(map(int, operator.outputs)):
                 needed |= set(map(int, operator.inputs))
                 kept.append(operator)
         self.operators = kept[::-1]
 
-    def to_bytes(self) -> bytes:
-        """Returns the file, without anything that running it does not need."""
-        self.drop_unused_operators()
-        self._drop_unused_tensors()
-        self._drop_unused_codes()
-        self._drop_unused_buffers()
-        self.model.description = self._graph.name = None
-        self.model.metadata = self.model.metadataBuffer = None
-        builder = _SharingBuilder(1024)
-        builder.Finish(self.model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
-
-    def _drop_unused_tensors(self) -> None:
+    def drop_unused_tensors(self) -> None:
+        """Drops tensors that no operator has, and all names but those of the ends."""
         graph = self._graph
+        graph.name = None
         ends = {int(tensor) for tensor in (*graph.inputs, *graph.outputs)}
         used = {int(t) for op in self.operators for t in (*op.inputs, *op.outputs)} | ends
         kept = sorted(used - {-1})
@@ -159,30 +204,13 @@ class Graph:
             operator.inputs, operator.outputs = moved(operator.inputs), moved(operator.outputs)
             operator.intermediates = operator.mutatingVariableInputs = None
         for signature in self.model.signatureDefs or []:
-            for end in (*signature.inputs, *signature.outputs):
-                end.tensorIndex = place[end.tensorIndex]
+            if signature.subgraphIndex == self._place:
+                for end in (*signature.inputs, *signature.outputs):
+                    end.tensorIndex = place[end.tensorIndex]
         for old in kept:
             _shorten(self.tensors[old], keep_name=old in ends)
         graph.tensors = [self.tensors[old] for old in kept]
         graph.inputs, graph.outputs = moved(graph.inputs), moved(graph.outputs)
-
-    def _drop_unused_codes(self) -> None:
-        used = sorted({operator.opcodeIndex for operator in self.operators})
-        self.model.operatorCodes = [self.model.operatorCodes[place] for place in used]
-        for operator in self.operators:
-            operator.opcodeIndex = used.index(operator.opcodeIndex)
-
-    def _drop_unused_buffers(self) -> None:
-        """Keeps one buffer for equal constants; buffer 0 is the empty one."""
-        places, kept = {b"": 0}, [schema.BufferT()]
-        for tensor in self.tensors:
-            data = self.model.buffers[tensor.buffer].data
-            content = b"" if data is None else np.asarray(data, np.uint8).tobytes()
-            if content not in places:
-                places[content] = len(kept)
-                kept.append(self.model.buffers[tensor.buffer])
-            tensor.buffer = places[content]
-        self.model.buffers = kept
 
 
 def _shorten(tensor: schema.TensorT, keep_name: bool) -> None:

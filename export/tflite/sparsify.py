@@ -2,61 +2,187 @@
 
 A sparse kernel is stored as compressed sparse rows. A DENSIFY operator unpacks it
 once, when the file is loaded; or, for float32 FULLY_CONNECTED, the operator reads
-the rows as they are, which is faster from about 6 % density down.
+the rows as they are, which is faster where they are few enough, see `direct_density`.
 
 What runtimes do not take is not written:
 
 * no sparse int8 FULLY_CONNECTED, which ai-edge-litert refuses: it becomes a
   CONV_2D that computes the same, as fast for one example and up to 2.5 times slower
   for a batch;
-* no sparse axis behind a block axis, which some read out of bounds.
+* no sparse float16 behind anything but CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED, which
+  is NaN: float32 where that is smaller, else dense;
+* no sparse axis behind a block axis, which some read out of bounds;
+* no file that TFLite Micro loads and answers wrongly: it ignores that rows are sparse, but
+  refuses DENSIFY, so one is in every file that reads rows directly.
 """
 
 import copy
+from typing import NamedTuple
 
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
+from export.formats.base import Stored
 from export.tflite.csr import Csr, encode, smallest
-from export.tflite.flatbuffer import Graph, Op
+from export.tflite.flatbuffer import File, Graph, Op
+from export.tflite.int8_layers import as_convolutions
+from export.tflite.reshapes import fix_reshapes, join_reshapes
 
-DIRECT_DENSITY = 0.06
-"""Up to this density a FULLY_CONNECTED is faster on sparse rows than dense."""
+_DIRECT = ((1, 0.06), (3, 0.03), (7, 0.02))
+_DIRECT_OTHERWISE = 0.012
 
 # Tables that go with a sparse kernel: a tensor, an operator, how it is walked.
 _OVERHEAD = 200
-_KERNELS = (Op.CONV_2D, Op.DEPTHWISE_CONV_2D, Op.FULLY_CONNECTED)
+
+# Operator -> where it takes its kernel.
+_KERNELS = {
+    Op.CONV_2D: 1,
+    Op.CONV_3D: 1,
+    Op.DEPTHWISE_CONV_2D: 1,
+    Op.FULLY_CONNECTED: 1,
+    Op.TRANSPOSE_CONV: 1,
+    Op.BATCH_MATMUL: 1,
+    Op.GATHER: 0,
+}
+_TAKE_FLOAT16 = (Op.CONV_2D, Op.DEPTHWISE_CONV_2D, Op.FULLY_CONNECTED)
+_TAKE_INT8 = (Op.CONV_2D, Op.FULLY_CONNECTED, Op.TRANSPOSE_CONV, Op.GATHER)
 
 
-def sparsify(content: bytes) -> bytes:
-    """Returns a smaller TFLite file that computes the same.
+def direct_density(rows: int) -> float:
+    """Returns up to which density FULLY_CONNECTED is faster on sparse rows than dense.
+
+    One row is bound by reading the kernel, many by computing, where dense products win by more.
+
+    Args:
+        rows: vectors that a call multiplies: examples times tokens.
+
+    Example:
+    >>> direct_density(1), direct_density(64)
+    (0.06, 0.012)
+    """
+    return next((density for most, density in _DIRECT if rows <= most), _DIRECT_OTHERWISE)
+
+
+def sparsify(content: bytes, **options) -> bytes:
+    """Returns a smaller TFLite file that computes the same; see `rewrite`."""
+    return rewrite(content, **options)[0]
+
+
+def rewrite(
+    content: bytes, *, batch_size: int = 1, optimize: str = "latency", runtime: str = "any"
+) -> tuple[bytes, list[Stored]]:
+    """Returns a smaller TFLite file that computes the same, and how its kernels are stored.
 
     Args:
         content: a .tflite file with dense kernels: float32, float16 behind
-            DEQUANTIZE, or int8. Kernels that would not get smaller stay, and so
-            does a file with more than one graph (loops).
+            DEQUANTIZE, or int8. Kernels that would not get smaller stay.
+        batch_size: examples in a call, where the file leaves that free.
+        optimize: "latency" reads rows directly where that is faster, "size" never does: with
+            an index of one byte along any axis unpacked kernels are smaller.
+        runtime: "micro" leaves all kernels dense, which is all that TFLite Micro takes;
+            "litert" is for the others only; "any" for all that refuse what they do not know.
     """
-    graph = Graph(content)
-    if len(graph.model.subgraphs) > 1:
-        return content
-    _fix_reshapes(graph)
-    direct = not any(graph.operators_of(Op.CONV_2D, Op.DEPTHWISE_CONV_2D))
-    for kernel, users in _kernels(graph).items():
-        value = graph.constant(kernel)
-        if smallest(value).nbytes + _OVERHEAD >= value.nbytes:
-            continue
-        fully_connected = all(graph.kind(user) == Op.FULLY_CONNECTED for user in users)
-        if value.dtype == np.int8 and not _as_convolutions(graph, kernel, users):
-            continue
+    file = File(content)
+    if runtime == "micro":
+        kernels = [kernel for graph in file.graphs for kernel in _dense_kernels(graph)]
+        return file.to_bytes(), kernels
+    stored = []
+    for graph in file.graphs:
+        fix_reshapes(graph)
+        # Beside convolutions a dense layer takes no time worth two bytes an index.
+        convolutions = any(graph.operators_of(Op.CONV_2D, Op.DEPTHWISE_CONV_2D))
+        choice = _Choice(batch_size, optimize == "size", convolutions)
+        stored += [_sparse(graph, *kernel, choice) for kernel in _kernels(graph).items()]
+        join_reshapes(graph)
+    if runtime == "any" and any(kernel.how.endswith("directly") for kernel in stored):
+        _refused_by_micro(file.graphs[0])
+    return file.to_bytes(), stored
+
+
+def _dense_kernels(graph: Graph) -> list[Stored]:
+    return [_dense(graph.constant(kernel)) for kernel in _kernels(graph)]
+
+
+def _dense(value: np.ndarray) -> Stored:
+    return Stored(value.shape, int(np.count_nonzero(value)), value.nbytes, "dense")
+
+
+class _Choice(NamedTuple):
+    """What decides how a kernel is stored."""
+
+    batch_size: int
+    smallest: bool
+    convolutions: bool  # whether the graph has some
+
+    def rows(self, graph: Graph, users: list[schema.OperatorT]) -> int:
+        """Returns how many vectors operators multiply in a call, at most."""
+
+        def of(tensor: int) -> int:
+            info = graph.tensors[tensor]
+            free = info.shapeSignature is not None and -1 in info.shapeSignature
+            return int(np.prod(info.shape[:-1])) * (self.batch_size if free else 1)
+
+        return max(of(int(user.inputs[0])) for user in users)
+
+
+def _sparse(graph: Graph, kernel: int, users: list[schema.OperatorT], choice: _Choice) -> Stored:
+    """Stores a kernel sparse if that is smaller, as its users can take it."""
+    given = graph.constant(kernel)
+    kinds = {graph.kind(user) for user in users}
+    value = given
+    if given.dtype == np.float16 and not kinds <= set(_TAKE_FLOAT16):
+        value = given.astype(np.float32)
+    if smallest(value).nbytes + _OVERHEAD >= given.nbytes:
+        return _dense(given)
+    if value.dtype == np.int8 and not _takes_int8(graph, kernel, users, kinds, choice):
+        return _dense(given)
+    if value.dtype == np.float32 and kinds == {Op.FULLY_CONNECTED}:
         density = np.count_nonzero(value) / value.size
-        if direct and fully_connected and value.dtype == np.float32 and density <= DIRECT_DENSITY:
-            _store(graph, kernel, encode(value, (0, 1)))
+        beside = choice.convolutions or choice.smallest
+        if not beside and density <= direct_density(choice.rows(graph, users)):
+            csr = encode(value, (0, 1))
+            _store(graph, kernel, csr)
             for user in users:
                 graph.set_kind(user, Op.FULLY_CONNECTED, version=8)
-        else:
-            _densify(graph, kernel)
-    _join_reshapes(graph)
-    return graph.to_bytes()
+            return _stored(csr, "sparse, read directly")
+    if value.dtype != given.dtype:
+        kernel = _without_dequantize(graph, kernel, value)
+    csr = smallest(graph.constant(kernel))
+    _densify(graph, kernel, csr)
+    return _stored(csr, "sparse, unpacked at load")
+
+
+def _stored(csr: Csr, how: str) -> Stored:
+    return Stored(csr.shape, int(np.count_nonzero(csr.values)), csr.nbytes, how)
+
+
+def _takes_int8(
+    graph: Graph, kernel: int, users: list[schema.OperatorT], kinds: set[int], choice: _Choice
+) -> bool:
+    """Whether operators take a sparse int8 kernel; dense layers are made convolutions for it."""
+    if Op.FULLY_CONNECTED not in kinds:
+        return kinds <= set(_TAKE_INT8)
+    if not choice.smallest and choice.rows(graph, users) > 1:
+        return False  # a convolution is slower than a dense layer there
+    return as_convolutions(graph, kernel, users)
+
+
+def _without_dequantize(graph: Graph, kernel: int, value: np.ndarray) -> int:
+    """Makes the float32 tensor behind a float16 kernel a constant, and returns it."""
+    (dequantize,) = graph.consumers(kernel)
+    (result,) = map(int, dequantize.outputs)
+    graph.operators = [operator for operator in graph.operators if operator is not dequantize]
+    graph.set_constant(result, value)
+    return result
+
+
+def _refused_by_micro(graph: Graph) -> None:
+    """Adds a DENSIFY that nothing reads, if there is none."""
+    if any(graph.operators_of(Op.DENSIFY)):
+        return
+    unpacked = graph.add_constant(np.ones((1, 1), np.float32))
+    _densify(graph, unpacked, encode(np.ones((1, 1), np.float32), (0, 1)))
+    graph.keep(unpacked)
 
 
 def _kernels(graph: Graph) -> dict[int, list[schema.OperatorT]]:
@@ -66,14 +192,16 @@ def _kernels(graph: Graph) -> dict[int, list[schema.OperatorT]]:
         int(tensor)
         for operator in graph.operators
         for place, tensor in enumerate(operator.inputs)
-        if place != 1 or graph.kind(operator) not in _KERNELS
+        if _KERNELS.get(graph.kind(operator)) != place
     }
     for operator in graph.operators_of(*_KERNELS):
-        kernel = int(operator.inputs[1])
+        kernel = int(operator.inputs[_KERNELS[graph.kind(operator)]])
         if kernel in read_otherwise:
             continue
         if kernel in producers and graph.kind(producers[kernel]) == Op.DEQUANTIZE:
             kernel = int(producers[kernel].inputs[0])
+            if len(graph.consumers(kernel)) > 1:
+                continue
         value = graph.constant(kernel)
         if value is not None and value.ndim >= 2 and value.dtype != np.int32:
             kernels.setdefault(kernel, []).append(operator)
@@ -107,9 +235,8 @@ def _index_vector(numbers: np.ndarray) -> tuple[int, object]:
     return kind, vector
 
 
-def _densify(graph: Graph, kernel: int) -> None:
+def _densify(graph: Graph, kernel: int, csr: Csr) -> None:
     """Makes a constant kernel the result of unpacking a sparse constant."""
-    csr = smallest(graph.constant(kernel))
     packed = copy.copy(graph.tensors[kernel])
     packed.quantization = None
     packed = graph.add_tensor(packed)
@@ -117,116 +244,3 @@ def _densify(graph: Graph, kernel: int) -> None:
     graph.set_data(kernel, None)
     operator = graph.new_operator(Op.DENSIFY, 1, [packed], [kernel])
     graph.operators.insert(0, operator)
-
-
-def _fix_reshapes(graph: Graph) -> None:
-    """Writes shapes that are computed from the batch size as constants: [-1, ...].
-
-    Flatten comes out of the converter as four operators. One is enough: with every
-    other length known, -1 can only be the batch size.
-    """
-    producers = graph.producers()
-    for operator in graph.operators_of(Op.RESHAPE):
-        packing = producers.get(int(operator.inputs[1])) if len(operator.inputs) > 1 else None
-        if packing is None or graph.kind(packing) != Op.PACK:
-            continue
-        lengths = [graph.constant(int(tensor)) for tensor in packing.inputs]
-        if [length is None for length in lengths].count(True) == 1:
-            shape = np.array([-1 if n is None else n for n in lengths], np.int32)
-            operator.inputs = np.array([operator.inputs[0], graph.add_constant(shape)], np.int32)
-
-
-def _as_convolutions(graph: Graph, kernel: int, users: list[schema.OperatorT]) -> bool:
-    """Makes int8 FULLY_CONNECTED operators CONV_2D ones; False if one cannot be."""
-    kinds = {graph.kind(user) for user in users}
-    if kinds == {Op.CONV_2D}:
-        return True
-    flat = all(
-        len(graph.tensors[int(tensor)].shape) == 2
-        for user in users
-        for tensor in (user.inputs[0], user.outputs[0])
-    )
-    if kinds != {Op.FULLY_CONNECTED} or not flat:
-        return False
-    image = _as_image(graph.constant(kernel))
-    graph.tensors[kernel].shape = np.array(image.shape, np.int32)
-    for user in users:
-        _as_convolution(graph, user, image.shape[1:])
-    return True
-
-
-def _as_image(kernel: np.ndarray) -> np.ndarray:
-    """Returns a kernel [units, inputs] as [units, 1, width, channels].
-
-    Seen as a row of pixels of at most 256 channels each, the inputs have an index
-    of one byte.
-    """
-    units, inputs = kernel.shape
-    widths = {1, next(n for n in range(1, inputs + 1) if inputs % n == 0 and inputs // n <= 256)}
-    images = [kernel.reshape(units, 1, width, inputs // width) for width in sorted(widths)]
-    return min(images, key=lambda image: smallest(image).nbytes)
-
-
-def _as_convolution(graph: Graph, operator: schema.OperatorT, image: tuple[int, int, int]) -> None:
-    """Makes a FULLY_CONNECTED a CONV_2D whose kernel is as large as the image it sees."""
-    options = schema.Conv2DOptionsT()
-    options.padding = schema.Padding.VALID
-    options.strideW = options.strideH = 1
-    options.fusedActivationFunction = operator.builtinOptions.fusedActivationFunction
-    operator.builtinOptions = options
-    operator.builtinOptionsType = schema.BuiltinOptions.Conv2DOptions
-    graph.set_kind(operator, Op.CONV_2D, version=3)
-    before, after = int(operator.inputs[0]), int(operator.outputs[0])
-    seen = _reshaped(graph, before, image)
-    result = _reshaped(graph, after, (1, 1, int(graph.tensors[after].shape[-1])))
-    _, kernel, bias = map(int, operator.inputs)
-    if bias == -1:
-        bias = _zero_bias(graph, before, kernel)
-    operator.inputs = np.array([seen, kernel, bias], np.int32)
-    operator.outputs = np.array([result], np.int32)
-    place = graph.operators.index(operator)
-    graph.operators[place : place + 1] = [
-        _reshape(graph, before, seen),
-        operator,
-        _reshape(graph, result, after),
-    ]
-
-
-def _zero_bias(graph: Graph, inputs: int, kernel: int) -> int:
-    """Adds the bias that an int8 CONV_2D has to have."""
-    bias = graph.add_constant(np.zeros(graph.tensors[kernel].shape[0], np.int32))
-    of_inputs, of_kernel = (graph.tensors[tensor].quantization for tensor in (inputs, kernel))
-    info = schema.QuantizationParametersT()
-    info.scale = (of_inputs.scale * of_kernel.scale).astype(np.float32)
-    info.zeroPoint = np.zeros(len(info.scale), np.int64)
-    graph.tensors[bias].quantization = info
-    return bias
-
-
-def _reshaped(graph: Graph, tensor: int, image: tuple[int, int, int]) -> int:
-    """Adds a tensor [batch, height, width, channels] beside one of [batch, units]."""
-    info = copy.copy(graph.tensors[tensor])
-    info.shape = np.array([info.shape[0], *image], np.int32)
-    info.shapeSignature = np.array([-1, *image], np.int32)
-    return graph.add_tensor(info)
-
-
-def _reshape(graph: Graph, before: int, after: int) -> schema.OperatorT:
-    shape = np.array([-1, *graph.tensors[after].shape[1:]], np.int32)
-    return graph.new_operator(Op.RESHAPE, 1, [before, graph.add_constant(shape)], [after])
-
-
-def _join_reshapes(graph: Graph) -> None:
-    """Makes one of reshapes in a row, and none where the shape comes out as it went in."""
-    producers = graph.producers()
-    for operator in list(graph.operators_of(Op.RESHAPE)):
-        before = producers.get(int(operator.inputs[0]))
-        if before is None or graph.kind(before) != Op.RESHAPE:
-            continue
-        source, result = int(before.inputs[0]), int(operator.outputs[0])
-        operator.inputs = np.array([source, operator.inputs[1]], np.int32)
-        same = np.array_equal(graph.tensors[source].shape, graph.tensors[result].shape)
-        if same and result not in graph.outputs:
-            for user in graph.consumers(result):
-                user.inputs = np.where(user.inputs == result, source, user.inputs).astype(np.int32)
-    graph.drop_unused_operators()

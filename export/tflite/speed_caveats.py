@@ -5,7 +5,7 @@ import numpy as np
 from keras.ops import convert_to_numpy as to_numpy
 
 from export.keras_internals import all_layers
-from export.tflite.sparsify import DIRECT_DENSITY
+from export.tflite.sparsify import direct_density
 
 _CONVOLUTIONS = (
     keras.layers.Conv1D,
@@ -45,12 +45,14 @@ def speed_caveats(model: keras.Model, values: str) -> list[str]:
         ]
     densities = [(layer.name, _density(layer)) for layer in dense]
     slow = [
-        f"{name} ({100 * density:.1f} %)" for name, density in densities if density > DIRECT_DENSITY
+        f"{name} ({100 * density:.1f} %)"
+        for name, density in densities
+        if density > direct_density(rows=1)
     ]
     if not slow:
         return []
     return [
-        f"tflite: zeros make dense layers above {100 * DIRECT_DENSITY:.0f} % density smaller, "
+        f"tflite: zeros make dense layers above {100 * direct_density(rows=1):.0f} % density smaller, "
         f"not faster: {', '.join(slow)}."
     ]
 

@@ -13,7 +13,7 @@ from export.formats.base import VALUES
 from export.size import information_limit
 from export.tflite.convert import dense_tflite, to_tflite
 from export.tflite.csr import decode, encode, smallest
-from export.tflite.flatbuffer import Graph, Op
+from export.tflite.flatbuffer import File, Op
 from export.tflite.sparsify import sparsify
 from lth_tf import networks
 from lth_tf.errors import RunError, UsageError
@@ -45,7 +45,7 @@ def run(name: str, content: bytes, inputs: np.ndarray) -> np.ndarray:
 
 def operators(content: bytes) -> dict[int, int]:
     """How often each built-in operator is in a file."""
-    graph = Graph(content)
+    graph = File(content).graphs[0]
     kinds = [graph.kind(operator) for operator in graph.operators]
     return {kind: kinds.count(kind) for kind in kinds}
 
@@ -144,8 +144,8 @@ def test_bytes_against_the_information_limit(name, density, values, limit):
 
 def test_float32_layers_up_to_six_percent_are_read_directly():
     for density, direct in ((0.04, True), (0.2, False)):
-        content = sparsify(dense_tflite(full_size("lenet", density)))
-        graph = Graph(content)
+        content = sparsify(dense_tflite(full_size("lenet", density)), runtime="litert")
+        graph = File(content).graphs[0]
         versions = {graph.model.operatorCodes[op.opcodeIndex].version for op in graph.operators}
         assert (Op.DENSIFY in operators(content)) != direct
         assert (8 in versions) == direct
@@ -155,7 +155,7 @@ def test_float32_layers_up_to_six_percent_are_read_directly():
 
 
 def test_flatten_is_one_operator():
-    content = sparsify(dense_tflite(full_size("lenet", 0.04)))
+    content = sparsify(dense_tflite(full_size("lenet", 0.04)), runtime="litert")
     assert operators(content) == {Op.RESHAPE: 1, Op.FULLY_CONNECTED: 3}
 
 
@@ -177,7 +177,7 @@ def scales(content: bytes) -> int:
     """The largest number of scales of a constant."""
     return max(
         len(tensor.quantization.scale)
-        for tensor in Graph(content).tensors
+        for tensor in File(content).graphs[0].tensors
         if tensor.quantization is not None and tensor.quantization.scale is not None
     )
 
@@ -261,14 +261,6 @@ def test_corners(corner, values):
     received = run("ai_edge_litert", sparse, inputs)
     expected = model(inputs).numpy()
     assert np.abs(received - expected).max() <= tolerance * (1 + np.abs(expected).max())
-
-
-def test_a_file_with_loops_stays_as_it_is():
-    # The converter takes recurrent layers for a fixed batch size only.
-    recurrent = [keras.Input(batch_shape=(1, 5, 8)), layers.LSTM(20), layers.Dense(20)]
-    dense = dense_tflite(pruned(keras.Sequential(recurrent), 0.1))
-    assert len(Graph(dense).model.subgraphs) > 1
-    assert sparsify(dense) == dense
 
 
 @pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4), (4, 3, 2, 5)])

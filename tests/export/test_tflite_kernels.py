@@ -1,0 +1,164 @@
+"""Which kernels of a TFLite file are stored how, and that nothing changes by it."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from export.formats import FORMATS
+from export.tflite.convert import dense_tflite, to_tflite
+from export.tflite.flatbuffer import File, Op
+from export.tflite.sparsify import direct_density, rewrite, sparsify
+from lth_tf.errors import UsageError
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # what interpreters say of themselves
+
+RNG = np.random.default_rng(0)
+DIRECT, UNPACKED = "sparse, read directly", "sparse, unpacked at load"
+
+
+def pruned(model, density=0.05):
+    for weight in model.trainable_variables:
+        if len(weight.shape) >= 2:
+            array = np.asarray(weight)
+            weight.assign(np.where(RNG.random(array.shape) < density, array, 0))
+    return model
+
+
+def stack(shape, *parts, dtype="float32"):
+    keras.utils.set_random_seed(0)
+    return pruned(keras.Sequential([keras.Input(shape, dtype=dtype), *parts]))
+
+
+def embedding():
+    pool = layers.GlobalAveragePooling1D()
+    return stack((20,), layers.Embedding(2000, 64), pool, layers.Dense(4), dtype="int32")
+
+
+def autoencoder():
+    options = {"padding": "same", "activation": "relu"}
+    return stack(
+        (28, 28, 1),
+        layers.Conv2D(32, 3, strides=2, **options),
+        layers.Conv2DTranspose(64, 3, strides=2, **options),
+        layers.Conv2DTranspose(32, 3, **options),
+        layers.Conv2D(1, 3, padding="same"),
+    )
+
+
+def recurrent():
+    return stack((20, 32), layers.LSTM(64), layers.Dense(4))
+
+
+def attention():
+    inputs = keras.Input((16, 128))
+    attended = layers.MultiHeadAttention(4, 32)(inputs, inputs)
+    top = layers.Dense(4)(layers.GlobalAveragePooling1D()(attended))
+    keras.utils.set_random_seed(0)
+    return pruned(keras.Model(inputs, top))
+
+
+def volumes():
+    return stack((8, 8, 8, 4), layers.Conv3D(32, 3), layers.Flatten(), layers.Dense(30))
+
+
+def floats(*shape):
+    return RNG.random(shape, dtype=np.float32)
+
+
+WORDS = RNG.integers(0, 2000, (16, 20)).astype(np.int32)
+# Name -> model, examples, how many times smaller than dense in float32, float16 and int8.
+CASES = {
+    "embedding": (embedding, WORDS, (13, 6.5, 1)),
+    "autoencoder": (autoencoder, floats(8, 28, 28, 1), (11, 5.5, 4.5)),
+    "recurrent": (recurrent, floats(8, 20, 32), (8, 4.5, 2)),
+    "attention": (attention, floats(8, 16, 128), (12, 8.5, 4.5)),
+    "volumes": (volumes, floats(8, 8, 8, 8, 4), (10, 6, 8)),
+}
+
+
+def outputs(format_name, content, inputs, folder):
+    (folder / "a.tflite").write_bytes(content)
+    form = FORMATS.get(format_name)
+    found = []
+    for runtime in form.runtimes:
+        runner = runtime.open(str(folder / "a.tflite"))
+        sizes = [runner.batch_size] * 2 if runner.batch_size else (1, 5)
+        # Called again: what is unpacked once must still be there.
+        found += [runner({"inputs": inputs[:size]})["outputs"] for size in sizes]
+    return found
+
+
+@pytest.mark.parametrize("values", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("name", CASES)
+def test_every_kind_of_kernel_gets_small_and_computes_the_same(name, values, tmp_path):
+    build, inputs, ratios = CASES[name]
+    dense = dense_tflite(build(), values, inputs)
+    content = sparsify(dense, optimize="size")
+    assert len(dense) / len(content) > ratios[("float32", "float16", "int8").index(values)]
+    expected = outputs("tflite", dense, inputs, tmp_path)
+    for wanted, found in zip(expected, outputs("tflite", content, inputs, tmp_path), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("name", ["recurrent", "attention", "embedding"])
+def test_what_is_fast_computes_the_same_up_to_rounding(name, tmp_path):
+    build, inputs, _ = CASES[name]
+    dense = dense_tflite(build())
+    expected = outputs("tflite", dense, inputs, tmp_path)
+    found = outputs("tflite", sparsify(dense), inputs, tmp_path)
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-5)
+
+
+def how(content, **options):
+    return [kernel.how for kernel in rewrite(content, **options)[1]]
+
+
+def test_rows_and_density_decide_what_is_read_directly():
+    dense = dense_tflite(stack((784,), layers.Dense(300), layers.Dense(100)))  # 5 %
+    assert how(dense) == [DIRECT, DIRECT]
+    assert how(dense, batch_size=64) == [UNPACKED, UNPACKED]
+    assert how(dense, optimize="size") == [UNPACKED, UNPACKED]
+    assert how(dense, runtime="micro") == ["dense", "dense"]
+    tokens = dense_tflite(attention())  # 16 rows an example, one behind the pooling
+    assert sorted(how(tokens)) == [DIRECT, *4 * [UNPACKED]]
+    assert [direct_density(rows) for rows in (1, 2, 5, 100)] == [0.06, 0.03, 0.02, 0.012]
+
+
+def test_a_batch_that_is_asked_for_decides(tmp_path):
+    model = stack((784,), layers.Dense(300), layers.Dense(100))
+    content = to_tflite(model, batch_size=64, runtime="litert")
+    kinds = {graph.kind(op) for graph in File(content).graphs for op in graph.operators}
+    assert kinds == {Op.DENSIFY, Op.FULLY_CONNECTED}
+
+
+def test_int8_layers_of_several_rows_are_sparse_only_for_size():
+    _, inputs, _ = CASES["attention"]
+    dense = dense_tflite(attention(), "int8", inputs)
+    assert how(dense).count("dense") == 4  # convolutions are slower there
+    assert how(dense, optimize="size").count("dense") == 0
+
+
+def test_tflite_micro_refuses_what_it_would_answer_wrongly():
+    dense = dense_tflite(stack((784,), layers.Dense(300)))
+
+    def unpacking(**options):
+        (graph,) = File(sparsify(dense, **options)).graphs
+        return len(list(graph.operators_of(Op.DENSIFY)))
+
+    assert unpacking() == 1  # of one number that nothing reads
+    assert unpacking(runtime="litert") == 0
+    assert unpacking(runtime="micro") == 0
+    micro = pytest.importorskip("tflite_micro.python.tflite_micro.runtime").Interpreter
+    with pytest.raises(RuntimeError):
+        micro.from_bytes(sparsify(dense))
+
+
+def test_the_content_of_a_file_without_a_path(tmp_path):
+    model = stack((64,), layers.Dense(40))
+    assert to_tflite(model) == to_tflite(model, tmp_path / "a.tflite").read_bytes()
+    for options in ({"optimize": "speed"}, {"runtime": "tvm"}):
+        (name,) = options
+        with pytest.raises(UsageError, match=f"Expected one of .* Received: {name}="):
+            to_tflite(model, **options)
