@@ -243,7 +243,8 @@ def _prune(options: BenchmarkOptions) -> None:
     size = sum(weights[path].nbytes for path in masks)
 
     def prune() -> None:
-        pruning.prune(masks, weights, weights, rates, config, level=1)
+        context = pruning.PruningContext(masks, weights, weights)
+        pruning.prune(context, rates, config.criterion, config.scope, level=1)
 
     seconds = []
     for _ in range(options.rounds):

@@ -1,7 +1,8 @@
-"""What every experiment program does: flags, header, trials, errors."""
+"""What every experiment program does: flags, header, replicates, errors."""
 
 import contextlib
 import dataclasses
+import importlib
 import os
 import pathlib
 import subprocess
@@ -35,68 +36,102 @@ def main(
         doc: what `--help` says of it.
         presets: what `--preset` offers: name -> values in place of the defaults.
     """
-    sys.exit(program.guarded(lambda: _run(name, defaults, doc, presets)))
+    sys.exit(program.guarded(lambda: run(Experiment(defaults, doc, presets or {}, name))))
 
 
-def run_path(
-    name: str, config: ExperimentConfig, defaults: ExperimentConfig, options: RunOptions
-) -> pathlib.Path:
-    """Returns the directory of one trial, whose seed is the config's."""
-    folder = pathlib.Path(options.runs_dir) / name / run_name(config, defaults)
-    return folder / f"seed_{config.seed}"
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What a program runs.
+
+    Attributes:
+        defaults: its own values.
+        doc: what `--help` says of it.
+        presets: what `--preset` offers: name -> values in place of the defaults.
+        folder: where its runs lie below `--runs_dir`.
+        learner: name of the module that trains its stages, with a function `learner`;
+            "" for the `Trainer` alone.
+    """
+
+    defaults: ExperimentConfig
+    doc: str
+    presets: dict[str, dict[str, Any]]
+    folder: str
+    learner: str = ""
+
+    def path(self, config: ExperimentConfig, options: RunOptions) -> pathlib.Path:
+        """Returns the directory of one replicate, whose seed is the config's."""
+        folder = pathlib.Path(options.runs_dir) / self.folder / run_name(config, self.defaults)
+        return folder / f"seed_{config.seed}"
+
+    def next_steps(self, run_dir: RunDir) -> str:
+        """Returns what a run came to, and the commands to go on with."""
+        from experiments.results import outcome
+
+        figures = f"{program.python()} -m experiments.report {run_dir.path}"
+        return f"{outcome(run_dir)}\nFigures:   {figures}"
 
 
-def _run(
-    name: str,
-    defaults: ExperimentConfig,
-    doc: str,
-    presets: dict[str, dict[str, Any]] | None,
-) -> None:
-    parsed = flags.parse(sys.argv, doc, defaults, RunOptions(), presets=presets)
+def run(experiment: Experiment) -> list[pathlib.Path]:
+    """Runs what the command line asks for; returns the run directories, none if nothing ran.
+
+    Raises:
+        UsageError: if the command line or a run directory does not fit.
+        RunError: if a replicate fails.
+    """
+    parsed = flags.parse(
+        sys.argv, experiment.doc, experiment.defaults, RunOptions(), presets=experiment.presets
+    )
     if parsed is None:
-        return
+        return []
     config, options = parsed
-    seeds = range(config.seed, config.seed + config.trials)
-    trials = [dataclasses.replace(config, seed=seed, trials=1) for seed in seeds]
-    paths = [run_path(name, trial, defaults, options) for trial in trials]
+    seeds = range(config.seed, config.seed + config.replicates)
+    replicates = [dataclasses.replace(config, seed=seed, replicates=1) for seed in seeds]
+    paths = [experiment.path(replicate, options) for replicate in replicates]
     if options.dry_run:
-        _print_plan(trials, paths, options)
-        return
-    if len(trials) > 1 and options.jobs > 1:
-        run_side_by_side(trials, paths, options)
+        _print_plan(replicates, paths, options)
+        return []
+    if len(replicates) > 1 and options.jobs > 1:
+        run_side_by_side(replicates, paths, options)
     else:
-        for trial, path in zip(trials, paths, strict=True):
-            _run_trial(trial, RunDir(path), options)
-    if len(trials) > 1:
+        for replicate, path in zip(replicates, paths, strict=True):
+            _run_replicate(experiment, replicate, RunDir(path), options)
+    if len(replicates) > 1:
         print(
-            f"\nFigures of all trials: {program.python()} -m experiments.report {paths[0].parent}"
+            f"\nFigures of all replicates: {program.python()} -m experiments.report "
+            f"{paths[0].parent}"
         )
+    return paths
 
 
-def _run_trial(config: ExperimentConfig, run_dir: RunDir, options: RunOptions) -> None:
+def _run_replicate(
+    experiment: Experiment, config: ExperimentConfig, run_dir: RunDir, options: RunOptions
+) -> None:
     tf_logging.import_tensorflow()
     from experiments import display
-    from experiments.results import outcome
-    from lth_tf.tickets import find as lottery
+    from lth_tf.tickets import find
 
     data = load_data(config, options)
+    # Complains before anything is written or deleted.
+    remaining(config, data)
     if options.overwrite:
-        _remaining(config, data)  # complains before anything is deleted
         run_dir.delete()
     about = about_run(data, options)
+    make_learner = find.trainer_learner
+    if experiment.learner:
+        make_learner = importlib.import_module(experiment.learner).learner
     with run_dir.writing(config, about):
         view = display.Display(config, header(config, data, about["device"], run_dir))
         with contextlib.closing(view):
-            lottery.find_tickets(
+            find.find_tickets(
                 config,
                 data,
                 run_dir,
                 jit=options.jit,
                 checkpoint_seconds=options.checkpoint_seconds,
-                watchers=[view, *event_writers(run_dir, options)],
+                listeners=[view, *event_writers(run_dir, options)],
+                make_learner=make_learner,
             )
-        print(f"\n{outcome(run_dir)}")
-        print(f"Figures:   {program.python()} -m experiments.report {run_dir.path}")
+        print(f"\n{experiment.next_steps(run_dir)}")
 
 
 def load_data(config: ExperimentConfig, options: RunOptions) -> "Data":
@@ -116,7 +151,7 @@ def load_data(config: ExperimentConfig, options: RunOptions) -> "Data":
 
 
 def event_writers(run_dir: RunDir, options: RunOptions) -> list:
-    """Returns the watchers that `--tensorboard` asks for."""
+    """Returns the listeners that `--tensorboard` asks for."""
     if not options.tensorboard:
         return []
     from experiments.tensorboard import EventWriter
@@ -125,59 +160,64 @@ def event_writers(run_dir: RunDir, options: RunOptions) -> list:
 
 
 def _print_plan(
-    trials: list[ExperimentConfig], paths: list[pathlib.Path], options: RunOptions
+    replicates: list[ExperimentConfig], paths: list[pathlib.Path], options: RunOptions
 ) -> None:
-    """Prints what the trials would do and how much they would write."""
+    """Prints what the replicates would do and how much they would write."""
     tf_logging.import_tensorflow()
     from lth_tf.masking.model import get_weights
-    from lth_tf.tickets import ticket as tickets
+    from lth_tf.tickets.find import new_model
+    from lth_tf.tickets.procedure import control_names
 
-    config = trials[0]
+    config = replicates[0]
     data = load_data(config, options)
-    remaining = _remaining(config, data)
-    for level, left in enumerate(remaining):
-        print(f"level {level:>3}{100 * left / remaining[0]:9.2f} % remaining{left:13,} weights")
-    stages = len(remaining) * (1 + config.reinits + config.random_masks)
-    model = tickets.new_model(config, data, "init")
-    weights = sum(value.nbytes for value in get_weights(model).values())
-    written = stages * (weights + remaining[0] // 8) + weights
+    sizes = remaining(config, data)
+    for level, left in enumerate(sizes):
+        print(f"level {level:>3}{100 * left / sizes[0]:9.2f} % remaining{left:13,} weights")
+    stages = len(sizes) * (1 + len(control_names(config)))
+    weights = sum(value.nbytes for value in get_weights(new_model(config, data, "init")).values())
+    written = stages * (weights + sizes[0] // 8) + weights
+    count = len(replicates)
+    if details := config.method.details(config):
+        print(f"\n{details}", end="")
     print(
-        f"\n{len(trials)} trial{'s' if len(trials) > 1 else ''} of {stages} trainings of "
-        f"{config.iterations:,} iterations: {len(trials) * stages * config.iterations:,} in all; "
-        f"{len(trials) * written / 1e6:,.0f} MB on disk.\n"
+        f"\n{count} replicate{'s' if count > 1 else ''} of {stages} trainings of "
+        f"{config.iterations:,} iterations: {count * stages * config.iterations:,} in all; "
+        f"{count * written / 1e6:,.0f} MB on disk.\n"
         f"Results would be in {paths[0]}. Nothing was trained."
     )
 
 
-def _remaining(config: ExperimentConfig, data: "Data") -> list[int]:
-    """Returns the number of weights remaining at each level."""
-    from lth_tf import networks, pruning
-    from lth_tf.masking.model import get_masks
-    from lth_tf.tickets import ticket as tickets
+def remaining(config: ExperimentConfig, data: "Data") -> list[int]:
+    """Returns the number of weights remaining at each level.
 
-    model = tickets.new_model(config, data, "init")
-    sizes = {path: mask.size for path, mask in get_masks(model).items()}
-    rates = pruning.layer_rates(networks.groups(model), config.prune_rates())
-    return pruning.plan(sizes, rates, config)
+    Raises:
+        UsageError: if pruning would empty a layer.
+    """
+    from lth_tf.masking.model import get_masks
+    from lth_tf.tickets.find import network_rates, new_model
+    from lth_tf.tickets.procedure import plan
+
+    model = new_model(config, data, "init")
+    return plan(config, get_masks(model), network_rates(config, model))
 
 
 def run_side_by_side(
-    trials: list[ExperimentConfig], paths: list[pathlib.Path], options: RunOptions
+    replicates: list[ExperimentConfig], paths: list[pathlib.Path], options: RunOptions
 ) -> None:
-    """Runs each trial in a process of its own, `options.jobs` at a time."""
+    """Runs each replicate in a process of its own, `options.jobs` at a time."""
     cores = sorted(os.sched_getaffinity(0))
-    jobs = min(options.jobs, len(trials))
+    jobs = min(options.jobs, len(replicates))
     shares = [cores[i::jobs] or cores for i in range(jobs)]
     started = time.monotonic()
-    print(f"{len(trials)} trials, {jobs} at a time, in {paths[0].parent}", flush=True)
+    print(f"{len(replicates)} replicates, {jobs} at a time, in {paths[0].parent}", flush=True)
 
     interrupted = threading.Event()
 
     def work(job: int) -> list[int]:
         codes = []
-        for k in range(job, len(trials), jobs):
+        for k in range(job, len(replicates), jobs):
             if not interrupted.is_set():
-                codes.append(_run_child(trials[k], set(shares[job])))
+                codes.append(_run_child(replicates[k], set(shares[job])))
             if codes[-1:] == [program.INTERRUPTED]:
                 interrupted.set()
         return codes
@@ -191,9 +231,9 @@ def run_side_by_side(
     if interrupted.is_set():
         raise KeyboardInterrupt
     failed = sum(code != 0 for code in codes)
-    print(f"{len(trials) - failed} trials done in {time.monotonic() - started:.0f} s")
+    print(f"{len(replicates) - failed} replicates done in {time.monotonic() - started:.0f} s")
     if failed:
-        raise RunError(f"{failed} of {len(trials)} trials failed; their errors are above.")
+        raise RunError(f"{failed} of {len(replicates)} replicates failed; their errors are above.")
 
 
 def _run_child(config: ExperimentConfig, cores: set[int]) -> int:
@@ -201,7 +241,7 @@ def _run_child(config: ExperimentConfig, cores: set[int]) -> int:
     spec = sys.modules["__main__"].__spec__
     program = ["-m", spec.name] if spec else [sys.argv[0]]
     command = [sys.executable, *program, *sys.argv[1:]]
-    command += [f"--seed={config.seed}", "--trials=1", "--jobs=1"]
+    command += [f"--seed={config.seed}", "--replicates=1", "--jobs=1"]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -216,12 +256,14 @@ def _run_child(config: ExperimentConfig, cores: set[int]) -> int:
 
 def header(config: ExperimentConfig, data: "Data", device: str, run_dir: RunDir) -> str:
     """Returns what is printed of data, training and device above the table."""
+    details = config.method.details(config)
     return (
         f"{len(data.train):,} training, {len(data.validation):,} validation and "
         f"{len(data.test):,} test images\n"
-        f"Levels 0 to {config.levels} of {config.iterations:,} iterations, "
+        f"Levels 0 to {config.method.levels(config)} of {config.iterations:,} iterations, "
         f"batch {config.batch_size}, {config.optimizer} {config.learning_rate:g}, "
         f"seed {config.seed}, on {device}\n"
+        f"{details and details}{chr(10) * bool(details)}"
         f"Results in {run_dir.path}"
     )
 

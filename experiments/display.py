@@ -8,8 +8,9 @@ from tqdm import tqdm
 
 from lth_tf.config import ExperimentConfig
 from lth_tf.runs.history import Evaluation
-from lth_tf.runs.run_dir import Stage
-from lth_tf.tickets.find import Watcher
+from lth_tf.runs.stage import Stage
+from lth_tf.tickets.listener import RunListener
+from lth_tf.tickets.procedure import control_names
 
 COLUMNS = "level  control    % remaining   early stop   accuracy there   final accuracy   seconds"
 _ESTIMATE_AFTER = 100  # iterations
@@ -26,7 +27,7 @@ def row(summary: dict[str, Any]) -> str:
     )
 
 
-class Display(Watcher):
+class Display(RunListener):
     """Prints a row a stage on stdout, and a progress bar on stderr if it is a terminal.
 
     Once the first iterations have shown the speed of the machine, it says how
@@ -40,9 +41,9 @@ class Display(Watcher):
     def __init__(self, config: ExperimentConfig, header: str):
         self._title = f"{config.network} on {config.dataset}"
         self._header = header
-        self._levels = config.levels
+        self._levels = config.method.levels(config)
         self._iterations = config.iterations
-        self._stages_left = (config.levels + 1) * (1 + config.reinits + config.random_masks)
+        self._stages_left = (self._levels + 1) * (1 + len(control_names(config)))
         self._bar = None
         self._measured_from: tuple[float, int] | None = None
         self._estimated = False

@@ -20,16 +20,61 @@ Source:
     Zhu & Gupta 2017, arXiv:1710.01878.
 """
 
-import contextlib
 import dataclasses
 import pathlib
 import sys
 
 from experiments import cli
 from experiments.own_values import asked_network, own_values
-from lth_tf.cli import flags, program, tf_logging
-from lth_tf.config import ExperimentConfig, GradualConfig, RunOptions, run_name
-from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.cli import program
+from lth_tf.config import ExperimentConfig, RunOptions, run_name
+from lth_tf.methods.gradual import Gradual
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
+
+
+@dataclasses.dataclass(frozen=True)
+class GradualExperiment(cli.Experiment):
+    """An experiment whose runs lie beside those of the network's tickets."""
+
+    learner: str = "experiments.gradual_learner"
+
+    def path(self, config: ExperimentConfig, options: RunOptions) -> pathlib.Path:
+        """Returns the directory of one replicate.
+
+        Example:
+        >>> defaults = ExperimentConfig(method="gradual")
+        >>> experiment = GradualExperiment(defaults, "", {}, "lenet")
+        >>> str(experiment.path(defaults, RunOptions()))
+        'runs/lenet/gradual/seed_0'
+        >>> str(experiment.path(defaults.replace(final_density=(0.2, 0.1)), RunOptions()))
+        'runs/lenet/gradual,final_density=0.2+0.1/seed_0'
+        """
+        changed = run_name(config, self.defaults)
+        name = "gradual" if changed == "default" else f"gradual,{changed}"
+        return pathlib.Path(options.runs_dir) / config.network / name / f"seed_{config.seed}"
+
+    def next_steps(self, run_dir: RunDir) -> str:
+        """Returns the commands that compare with tickets and export."""
+        python, folder, config = program.python(), run_dir.path.parent.parent, run_dir.config()
+        steps = [
+            f"Figures, beside the tickets: {python} -m experiments.report {folder}",
+            f"Export:  {python} -m export --run={run_dir.path} "
+            f"--level={config.method.levels(config)}",
+        ]
+        found = [RunDir(file.parent) for file in folder.glob("*/seed_*/config.json")]
+        if not any(run.config().method.finds_tickets and run.has(Stage(1)) for run in found):
+            own, _ = own_values(config.network)
+            of_tickets = own.values()
+            changed = [
+                f"--{name}={_flag(value)}"
+                for name, value in config.values().items()
+                if name in of_tickets and value != of_tickets[name]
+                if name not in ("method", "scope", "criterion", "network")
+            ]
+            command = " ".join([f"{python} -m experiments.{config.network}", *changed])
+            steps.insert(0, f"Tickets to compare with: {command}")
+        return "\n".join(steps)
 
 
 def main() -> None:
@@ -37,115 +82,11 @@ def main() -> None:
     sys.exit(program.guarded(_run))
 
 
-def run_path(
-    config: GradualConfig, defaults: GradualConfig, runs_dir: str | pathlib.Path
-) -> pathlib.Path:
-    """Returns the directory of one trial: beside those of the network's tickets.
-
-    Example:
-    >>> defaults = GradualConfig()
-    >>> str(run_path(defaults, defaults, "runs"))
-    'runs/lenet/gradual/seed_0'
-    >>> str(run_path(GradualConfig(final_density=(0.2, 0.1)), defaults, "runs"))
-    'runs/lenet/gradual,final_density=0.2+0.1/seed_0'
-    """
-    changed = run_name(config, defaults)
-    name = "gradual" if changed == "default" else f"gradual,{changed}"
-    return pathlib.Path(runs_dir) / config.network / name / f"seed_{config.seed}"
-
-
 def _run() -> None:
     own, presets = own_values(asked_network(sys.argv))
-    defaults = GradualConfig.of(own)
-    parsed = flags.parse(sys.argv, __doc__, defaults, RunOptions(), presets=presets)
-    if parsed is None:
-        return
-    config, options = parsed
-    trials = [
-        dataclasses.replace(config, seed=seed, trials=1, levels=len(config.final_density))
-        for seed in range(config.seed, config.seed + config.trials)
-    ]
-    paths = [run_path(trial, defaults, options.runs_dir) for trial in trials]
-    if options.dry_run:
-        _print_plan(trials, paths[0], options)
-    elif len(trials) > 1 and options.jobs > 1:
-        cli.run_side_by_side(trials, paths, options)
-    else:
-        for trial, path in zip(trials, paths, strict=True):
-            _run_trial(trial, RunDir(path), options)
-    if not options.dry_run:
-        _print_next(config, own, paths[0])
-
-
-def _run_trial(config: GradualConfig, run_dir: RunDir, options: RunOptions) -> None:
-    tf_logging.import_tensorflow()
-    from experiments import display, gradual_levels
-    from lth_tf.tickets import ticket as tickets
-
-    data = cli.load_data(config, options)
-    # Complains before anything is written or deleted.
-    gradual_levels.plan(tickets.new_model(config, data, "init"), config)
-    if options.overwrite:
-        run_dir.delete()
-    about = cli.about_run(data, options)
-    with run_dir.writing(config, about):
-        header = f"{_schedule(config)}\n{cli.header(config, data, about['device'], run_dir)}"
-        view = display.Display(config, header)
-        with contextlib.closing(view):
-            gradual_levels.train_levels(
-                config,
-                data,
-                run_dir,
-                jit=options.jit,
-                checkpoint_seconds=options.checkpoint_seconds,
-                watchers=[view, *cli.event_writers(run_dir, options)],
-            )
-
-
-def _schedule(config: GradualConfig) -> str:
-    prunings = config.prunings()
-    return (
-        f"Pruned by TFMOT from iteration {prunings[0]:,} to {prunings[-1]:,}, "
-        f"every {prunings.step:,}"
-    )
-
-
-def _print_plan(trials: list[GradualConfig], path: pathlib.Path, options: RunOptions) -> None:
-    """Prints what the trials would do."""
-    tf_logging.import_tensorflow()
-    from experiments import gradual_levels
-    from lth_tf.masking.model import get_masks
-    from lth_tf.tickets import ticket as tickets
-
-    config = trials[0]
-    model = tickets.new_model(config, cli.load_data(config, options), "init")
-    sizes = {name: mask.size for name, mask in get_masks(model).items()}
-    total = sum(sizes.values())
-    for level, kept in enumerate([{}, *gradual_levels.plan(model, config)]):
-        left = sum((sizes | kept).values())
-        print(f"level {level:>3}{100 * left / total:9.2f} % remaining{left:13,} weights")
-    trainings = len(trials) * (1 + len(config.final_density))
-    print(
-        f"\n{trainings} trainings of {config.iterations:,} iterations. {_schedule(config)}.\n"
-        f"Results would be in {path}. Nothing was trained."
-    )
-
-
-def _print_next(config: GradualConfig, own: ExperimentConfig, path: pathlib.Path) -> None:
-    """Prints the commands that compare with tickets and export."""
-    python, folder = program.python(), path.parent.parent
-    found = [RunDir(file.parent) for file in folder.glob("*/seed_*/config.json")]
-    if all(run.config().kind == GradualConfig.kind or not run.has(Stage(1)) for run in found):
-        changed = [
-            f"--{field.name}={_flag(getattr(config, field.name))}"
-            for field in dataclasses.fields(ExperimentConfig)
-            if field.name not in GradualConfig.FIXED and field.name not in ("levels", "network")
-            if getattr(config, field.name) != getattr(own, field.name)
-        ]
-        command = " ".join([f"{python} -m experiments.{config.network}", *changed])
-        print(f"\nTickets to compare with: {command}", end="")
-    print(f"\nFigures, beside the tickets: {python} -m experiments.report {folder}")
-    print(f"Export:  {python} -m export --run={path} --level={len(config.final_density)}")
+    # Layers are pruned by their own counts, also where tickets rank all weights together.
+    defaults = own.replace(method=Gradual(), scope="layerwise", controls=())
+    cli.run(GradualExperiment(defaults, __doc__, presets, own.network))
 
 
 def _flag(value: object) -> str:

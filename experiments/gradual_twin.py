@@ -1,6 +1,6 @@
 """Prunes a network gradually with tensorflow-model-optimization. A program of its own.
 
-Started by `experiments.gradual_levels`, because that package must not be imported where
+Started by `experiments.gradual_learner`, because that package must not be imported where
 Keras 3 is at work (see `lth_tf.to_tf_keras`):
 
     python gradual_twin.py FOLDER
@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from lth_tf.config import GradualConfig
+from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Preprocessing, Split
 from lth_tf.errors import RunError
 from lth_tf.files import read_arrays, read_json, write_arrays
@@ -55,14 +55,15 @@ class GradualTraining:
         kept: dict[str, int],
         splits: dict[str, Split],
         preprocessing: Preprocessing,
-        config: GradualConfig,
+        config: ExperimentConfig,
         jit: bool,
     ):
         self._config = config
-        self._last_pruning = config.prunings()[-1]
+        prunings = config.method.prunings(config.iterations)
+        self._last_pruning = prunings[-1]
         copy = twin(model)
         self._weights = twin_variables(model, copy)
-        self._model = _with_pruning(copy, self._weights, kept, config.prunings())
+        self._model = _with_pruning(copy, self._weights, kept, prunings)
         self._masks = _masks(self._model, self._weights)
         self._batches = InMemoryBatches(splits["train"], preprocessing, config)
         self._examples = {name: Examples(split, preprocessing) for name, split in splits.items()}
@@ -233,7 +234,7 @@ def main(path: str) -> None:
     start = time.perf_counter()
     folder = pathlib.Path(path)
     job, data = read_json(folder / "job.json"), read_arrays(folder / "data.npz")
-    config = GradualConfig.from_json(job["config"])
+    config = ExperimentConfig.from_json(job["config"])
     tf_keras.utils.set_random_seed(stream_seed(config.seed, "dropout"))
     training = GradualTraining(
         keras.models.load_model(folder / "model.keras", compile=False),

@@ -11,13 +11,13 @@ from lth_tf.cli.program import python
 from lth_tf.config import ExperimentConfig, FitConfig
 from lth_tf.errors import UsageError
 from lth_tf.files import atomic_path
-from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
 from lth_tf.tickets import judging
+from lth_tf.tickets.procedure import control_label
 from lth_tf.tickets.winning import smallest_winning
 
 Row = dict[str, Any]
-
-_CONTROLS = {"reinit": "random reinit", "random": "random mask"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Run:
 
     def series(self, control: str) -> str:
         """Returns the name of the curve that a stage of this run belongs to."""
-        kind = _CONTROLS.get(control.rpartition("_")[0], "")
-        return ", ".join(part for part in (self.label, self.config.procedure(), kind) if part)
+        method = self.config.method.label()
+        return ", ".join(part for part in (self.label, method, control_label(control)) if part)
 
     def stages(self) -> list[Stage]:
         """Returns the finished stages."""
@@ -64,6 +64,7 @@ def find_runs(paths: Iterable[str | os.PathLike]) -> list[Run]:
             )
         found |= {run.path.resolve(): run for run in runs}
     configs = {run.path: run.config() for run in found.values()}
+    values = {path: config.values(in_run_name=True) for path, config in configs.items()}
     names = {path: _experiment(path, config) for path, config in configs.items()}
     differing = _differing([(names[path], config) for path, config in configs.items()])
     several = len(set(names.values())) > 1
@@ -75,9 +76,9 @@ def find_runs(paths: Iterable[str | os.PathLike]) -> list[Run]:
             label=", ".join(
                 ([names[run.path]] if several else [])
                 + [
-                    f"{name} {getattr(configs[run.path], name)}"
+                    f"{name} {values[run.path][name]}"
                     for name in differing
-                    if hasattr(configs[run.path], name)
+                    if name in values[run.path]
                 ]
             ),
         )
@@ -180,7 +181,7 @@ def outcome(run_dir: RunDir) -> str:
         return "Only the dense network is trained so far."
     best = smallest_winning(summaries)
     dense = summaries[0]
-    if run_dir.config().kind == "gradual":
+    if not run_dir.config().method.finds_tickets:
         return _gradual_outcome(run_dir, summaries)
     if best is None:
         return (
@@ -223,13 +224,12 @@ def _experiment(path: pathlib.Path, config: ExperimentConfig | FitConfig) -> str
 
 def _differing(runs: list[tuple[str, ExperimentConfig | FitConfig]]) -> list[str]:
     """Returns the names of the fields that tell the configs of one experiment apart."""
-    told_otherwise = {"seed", "strategy", "start", "final_density"}
+    told_otherwise = {"seed", "method", "strategy", "start", "final_density"}
     values: dict[tuple[str, str], set] = {}
     for experiment, config in runs:
-        for field in dataclasses.fields(config):
-            if field.name not in told_otherwise and not field.metadata["extent"]:
-                found = values.setdefault((field.name, experiment), set())
-                found.add(getattr(config, field.name))
+        for name, value in config.values(in_run_name=True).items():
+            if name not in told_otherwise:
+                values.setdefault((name, experiment), set()).add(value)
     return list(dict.fromkeys(name for (name, _), found in values.items() if len(found) > 1))
 
 

@@ -6,11 +6,11 @@ import tensorflow as tf
 from tensorflow.compat.v1 import Summary
 
 from lth_tf.runs.history import Evaluation
-from lth_tf.runs.run_dir import Stage
-from lth_tf.tickets.find import Watcher
+from lth_tf.runs.stage import Stage
+from lth_tf.tickets.listener import RunListener
 
 
-class EventWriter(Watcher):
+class EventWriter(RunListener):
     """Writes every evaluation as scalars, one TensorBoard run a stage.
 
     Args:

@@ -32,7 +32,9 @@ ALPHABET = " \nabcdefghijklmnopqrstuvwxyz0123456789.,:;!?'\"`()[]{}<>=+-*/%_\\|&
 class TextOptions(Options):
     """What to train, and where the results go."""
 
-    levels: int = option(6, "Train-prune rounds after the dense network.", minimum=0, extent=True)
+    levels: int = option(
+        6, "Train-prune rounds after the dense network.", minimum=0, in_run_name=False
+    )
     epochs_per_level: int = option(6, "Epochs of a level.", minimum=1)
     prune_rate: float = option(
         0.3, "Fraction of the remaining weights pruned a level.", minimum=0.0, below=1.0
@@ -44,7 +46,7 @@ class TextOptions(Options):
         0, "Use only so many topics of the text, at least 10; 0 is all.", minimum=0
     )
     seed: int = option(0, "Seed of initialization and order.", minimum=0)
-    runs_dir: str = option("runs", "Folder that all run directories lie in.", extent=True)
+    runs_dir: str = option("runs", "Folder that all run directories lie in.", in_run_name=False)
 
 
 def main() -> None:

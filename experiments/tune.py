@@ -49,7 +49,7 @@ class TuneOptions(Options):
         below=100.0,
     )
     max_trials: int = option(
-        20, "Trials to run; a finished search goes on if it grows.", minimum=1, extent=True
+        20, "Trials to run; a finished search goes on if it grows.", minimum=1, in_run_name=False
     )
     algorithm: str = option(
         "bayesian", "Gaussian process, or random values.", choices=("bayesian", "random")
@@ -134,7 +134,7 @@ def _tuner(
         checkpoint_seconds=run.checkpoint_seconds,
         overwrite=run.overwrite,
         about=about,
-        watcher=view,
+        listener=view,
     )
     view.header(data, about["device"], options.tolerance, tuner)
     return tuner, view

@@ -12,11 +12,12 @@ from lth_tf.cli.program import python
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
 from lth_tf.runs.history import Evaluation
-from lth_tf.runs.run_dir import RunDir, Stage
-from lth_tf.tuning import ACCURACY, Project, Result, TicketTuner, TuningWatcher, address
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
+from lth_tf.tuning import ACCURACY, Project, Result, TicketTuner, TuningListener, address
 
 
-class TuneDisplay(TuningWatcher):
+class TuneDisplay(TuningListener):
     """Prints a row a trial on stdout, and a progress bar on stderr if it is a terminal.
 
     Args:

@@ -94,7 +94,7 @@ def _trained(config: ExperimentConfig, options: BenchmarkOptions) -> "RunDir":
     """Returns a run directory with the levels of a config, trained here if they are not there."""
     from lth_tf import datasets, networks
     from lth_tf.runs.run_dir import RunDir
-    from lth_tf.tickets import find as lottery
+    from lth_tf.tickets.find import find_tickets
 
     image_shape = networks.image_shape(config.network)
     data = datasets.load(
@@ -108,7 +108,7 @@ def _trained(config: ExperimentConfig, options: BenchmarkOptions) -> "RunDir":
         "data": {"image_shape": list(image_shape), "classes": data.classes},
     }
     with run_dir.writing(config, about):
-        lottery.find_tickets(config, data, run_dir)
+        find_tickets(config, data, run_dir)
     return run_dir
 
 
@@ -134,7 +134,7 @@ def _pruned(network: str, options: BenchmarkOptions) -> "Iterator[tuple[Ticket, 
     from lth_tf import networks, pruning
     from lth_tf.masking import arrays as masks
     from lth_tf.masking.model import set_masks, set_weights, strip_masks
-    from lth_tf.runs.run_dir import Stage
+    from lth_tf.runs.stage import Stage
 
     config = ExperimentConfig(
         network=network, dataset="digits", iterations=50, batch_size=16, eval_interval=50, levels=0
@@ -148,11 +148,10 @@ def _pruned(network: str, options: BenchmarkOptions) -> "Iterator[tuple[Ticket, 
         model = networks.build(network, networks.image_shape(network), 10, seed=0)
         by_weight = pruning.layer_rates(networks.groups(model), rates)
         kept = pruning.prune(
-            dense,
-            trained,
-            run_dir.origin(),
+            pruning.PruningContext(dense, trained, run_dir.origin()),
             by_weight,
-            dataclasses.replace(config, scope="global" if deep else "layerwise"),
+            config.criterion,
+            "global" if deep else "layerwise",
             level=1,
         )
         set_masks(model, kept)

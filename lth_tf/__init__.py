@@ -16,7 +16,8 @@ with epy.lazy_api_imports(globals()):
         strip_masks,
     )
     from lth_tf.masking.summary import summary
-    from lth_tf.runs.run_dir import RunDir, Stage
+    from lth_tf.runs.run_dir import RunDir
+    from lth_tf.runs.stage import Stage
     from lth_tf.tickets.callback import TicketCallback
     from lth_tf.tickets.find import find_tickets
     from lth_tf.training.trainer import Trainer

@@ -1,42 +1,52 @@
 """What an experiment is: frozen dataclasses, from which the rest is derived."""
 
 import dataclasses
-import typing
 from typing import Any, ClassVar
 
 from lth_tf.errors import UsageError
 from lth_tf.options import Options, option
+from lth_tf.registry import Registry
+
+# Found by name when a config is made: the rooms themselves stand above this one.
+METHODS = Registry("method", package="lth_tf.methods")
+CONTROLS = Registry("control", package="lth_tf.controls")
+CRITERIA = Registry("criterion", package="lth_tf.pruning")
 
 
 @dataclasses.dataclass(frozen=True)
 class ProcedureConfig(Options):
-    """How tickets are sought, whatever trains the network."""
+    """How tickets are sought, whatever trains the network.
 
+    `method` is a name or a `Method`, and always a `Method` once the config is made;
+    `controls` are those that are asked for.
+    """
+
+    kind: ClassVar[str]
+
+    method: Any = option(
+        "imp", "How tickets are found, by its name in lth_tf/methods.", part_of=METHODS
+    )
+    controls: Any = option((), "What tickets are compared with.", part_of=CONTROLS)
     levels: int = option(
-        20, "Train-prune rounds after the dense network.", minimum=0, maximum=100, extent=True
+        20,
+        "Train-prune rounds after the dense network.",
+        minimum=0,
+        maximum=100,
+        in_run_name=False,
     )
-    strategy: str = option(
-        "iterative",
-        "Prune the level before, or the dense network to each level's size in one shot.",
-        choices=("iterative", "oneshot"),
-    )
-    start: str = option(
-        "rewind",
-        "Start a level from the origin's weights, or continue from the trained ones.",
-        choices=("rewind", "continue"),
-    )
-    method: str = option("magnitude", "Pruning criterion, by its name in lth_tf/pruning.")
+    criterion: str = option("magnitude", "Which weights stay, by its name in lth_tf/pruning.")
     scope: str = option(
         "layerwise",
         "Prune each layer by its rate, or rank all layers of the same rate together.",
         choices=("layerwise", "global"),
     )
-    seed: int = option(0, "Seed of the first trial; trial k has seed + k.", minimum=0)
+    seed: int = option(0, "Seed; replicate k has seed + k.", minimum=0)
 
-    def procedure(self) -> str:
-        """Returns the strategy and start in words."""
-        words = {"oneshot": "one-shot"}.get(self.strategy, self.strategy)
-        return words + (", continued" if self.start == "continue" else "")
+    def __post_init__(self):
+        if callable(self.criterion):
+            object.__setattr__(self, "criterion", CRITERIA.name_of(self.criterion))
+        super().__post_init__()
+        self.method.check(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +70,7 @@ class ExperimentConfig(ProcedureConfig):
     )
 
     iterations: int = option(50_000, "Training iterations of a level.", minimum=1)
-    batch_size: int = option(60, "Examples an iteration.", minimum=1)
+    batch_size: int = option(60, "Batch size: examples an iteration.", minimum=1)
     optimizer: str = option("adam", "Optimizer.", choices=("adam", "sgd", "momentum"))
     learning_rate: float = option(1.2e-3, "Learning rate.", minimum=0.0)
     momentum: float = option(
@@ -71,10 +81,10 @@ class ExperimentConfig(ProcedureConfig):
         0.0, "L2 penalty: this times a kernel's weights is added to its gradient.", minimum=0.0
     )
     lr_drops: tuple[int, ...] = option(
-        (), "Iterations, with commas between, at which the learning rate is divided by 10."
+        (), "Iterations, comma-separated, at which the learning rate is divided by 10."
     )
     warmup_iterations: int = option(
-        0, "Iterations over which the learning rate rises from 0 in a line.", minimum=0
+        0, "Iterations of linear learning-rate warm-up from 0.", minimum=0
     )
     dropout_rate: float = option(
         0.0, "Dropout before each fully-connected layer.", minimum=0.0, below=1.0
@@ -93,28 +103,6 @@ class ExperimentConfig(ProcedureConfig):
     prune_rate_output: float = option(
         0.1, "Fraction of the remaining output weights pruned a level.", minimum=0.0, below=1.0
     )
-    rewind_iteration: int = option(
-        0, "Iteration whose weights every level starts from; 0 is initialization.", minimum=0
-    )
-
-    reinits: int = option(
-        0,
-        "Controls at every level with the ticket's mask and a new initialization.",
-        minimum=0,
-        extent=True,
-    )
-    random_masks: int = option(
-        0,
-        "Controls at every level with a random mask of the same sizes.",
-        minimum=0,
-        extent=True,
-    )
-    random_mask_weights: str = option(
-        "new",
-        "What a random mask starts from: a new initialization or the origin.",
-        choices=("new", "origin"),
-    )
-
     eval_interval: int = option(
         100, "Iterations between evaluations of the validation loss.", minimum=1
     )
@@ -124,15 +112,10 @@ class ExperimentConfig(ProcedureConfig):
         "0 tests only at the early-stop iteration and the end.",
         minimum=0,
     )
-    trials: int = option(1, "Seeds to run.", minimum=1, extent=True)
+    replicates: int = option(1, "Seeds to run.", minimum=1, in_run_name=False)
 
     def __post_init__(self):
         super().__post_init__()
-        if self.rewind_iteration >= self.iterations:
-            raise UsageError(
-                f"Expected rewind_iteration below iterations={self.iterations}. "
-                f"Received: rewind_iteration={self.rewind_iteration}."
-            )
         if self.test_interval % self.eval_interval:
             raise UsageError(
                 "Expected test_interval to be a multiple of "
@@ -150,106 +133,6 @@ class ExperimentConfig(ProcedureConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class GradualConfig(ExperimentConfig):
-    """Gradual magnitude pruning of a network, the baseline beside its tickets.
-
-    While the network trains, ever more of its smallest weights are pruned: at
-    iteration t the fraction s * (1 - (1 - (t - first) / (last - first)) ** 3), where s is
-    the fraction pruned in the end. Level 0 is the dense network, each further level
-    one training down to one final density.
-
-    The prune rates say how the final density is shared out: all groups are pruned as
-    the same, possibly fractional, number of levels would prune them.
-
-    Source:
-        Zhu & Gupta 2017, arXiv:1710.01878, section 3. They begin once the network has
-        trained for some iterations, see no difference between 100 and 1,000
-        iterations from one pruning to the next, and train on after the last. Where it
-        begins and ends depends on the task: here after a tenth and a half of the training.
-    """
-
-    kind: ClassVar[str] = "gradual"
-
-    # What the other fields must be, because nothing of it applies.
-    FIXED: ClassVar[dict[str, Any]] = {
-        "strategy": "iterative",
-        "start": "rewind",
-        "method": "magnitude",
-        "scope": "layerwise",
-        "rewind_iteration": 0,
-        "reinits": 0,
-        "random_masks": 0,
-        "random_mask_weights": "new",
-    }
-
-    final_density: tuple[float, ...] = option(
-        (0.036,),
-        "Fractions of the prunable weights kept in the end, with commas between; "
-        "each is a training of its own.",
-    )
-    levels: int = option(0, "Follows from final_density.", minimum=0, extent=True)
-    prune_begin: float = option(
-        0.1, "Fraction of the training after which pruning begins.", minimum=0.0, below=1.0
-    )
-    prune_end: float = option(
-        0.5,
-        "Fraction of the training after which it ends; the rest is at the final density.",
-        minimum=0.0,
-        maximum=1.0,
-    )
-    prune_frequency: int = option(100, "Iterations from one pruning to the next.", minimum=1)
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not self.final_density or not all(0 < density < 1 for density in self.final_density):
-            raise UsageError(
-                "Expected final_density to be fractions between 0 and 1. "
-                f"Received: final_density={','.join(map(str, self.final_density))}."
-            )
-        for name, value in self.FIXED.items():
-            if getattr(self, name) != value:
-                raise UsageError(
-                    f"Expected {name}={value}: gradual pruning knows nothing else. "
-                    f"Received: {name}={getattr(self, name)}."
-                )
-        if self.levels not in (0, len(self.final_density)):
-            raise UsageError(
-                f"Expected levels={len(self.final_density)}, as many as final_density has "
-                f"values. Received: levels={self.levels}. Leave it out."
-            )
-        self.prunings()
-
-    @classmethod
-    def of(cls, config: ExperimentConfig, **changes) -> typing.Self:
-        """Returns gradual pruning of an experiment's network, with its training and changes."""
-        fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(ExperimentConfig)}
-        return cls(**{**fields, **cls.FIXED, "levels": 0, **changes})
-
-    def prunings(self) -> range:
-        """Returns the iterations at which weights are pruned, the last at the final density.
-
-        Pruning at iteration t comes before the t-th update, the first update being 1.
-
-        Raises:
-            UsageError: if there is room for fewer than two.
-        """
-        first = max(1, round(self.prune_begin * self.iterations))
-        room = round(self.prune_end * self.iterations) - first
-        steps = room // self.prune_frequency
-        if steps < 1:
-            raise UsageError(
-                f"Expected at least prune_frequency={self.prune_frequency} iterations from "
-                f"prune_begin to prune_end. Received: prune_begin={self.prune_begin:g}, "
-                f"prune_end={self.prune_end:g} of {self.iterations} iterations."
-            )
-        return range(first, first + steps * self.prune_frequency + 1, self.prune_frequency)
-
-    def procedure(self) -> str:
-        """Returns the name of the method."""
-        return "gradual pruning"
-
-
-@dataclasses.dataclass(frozen=True)
 class FitConfig(ProcedureConfig):
     """Everything about tickets that `TicketCallback` finds in `model.fit`.
 
@@ -259,7 +142,7 @@ class FitConfig(ProcedureConfig):
     kind: ClassVar[str] = "fit"
 
     # Keras counts up the names of models that are built anew.
-    network: str = option("", "Name of the model.", extent=True)
+    network: str = option("", "Name of the model.", in_run_name=False)
     dataset: str = option("data of its own", "What it is trained on.")
     epochs_per_level: int = option(1, "Epochs of a level.", minimum=1)
     rewind_epoch: int = option(
@@ -281,13 +164,28 @@ def from_record(kind: str, values: dict[str, Any]) -> ExperimentConfig | FitConf
     Raises:
         UsageError: if the kind or a field is unknown, or a value out of bounds.
     """
-    kinds = {config.kind: config for config in (ExperimentConfig, FitConfig, GradualConfig)}
+    kinds = {config.kind: config for config in (ExperimentConfig, FitConfig)}
+    if "criterion" not in values:
+        kind, values = _from_format_1(kind, values)
     if kind not in kinds:
         raise UsageError(
             f"Expected a run of the kind {', '.join(kinds)}. Received: {kind!r}. "
             "The file was written by another version of lth_tf."
         )
     return kinds[kind].from_json(values)
+
+
+def _from_format_1(kind: str, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Returns kind and values of a config written before methods were objects."""
+    values = dict(values)
+    values["criterion"] = values.pop("method", "magnitude")
+    if "trials" in values:
+        values["replicates"] = values.pop("trials")
+    if kind == "gradual":
+        for name in ("strategy", "start", "rewind_iteration"):
+            values.pop(name, None)
+        return "experiment", {**values, "method": "gradual"}
+    return kind, values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -324,21 +222,22 @@ class RunOptions(Options):
 def run_name(config: Options, defaults: Options) -> str:
     """Returns the folder name of a run: the changed fields, sorted, or "default".
 
-    The seed is a folder of its own, and extent fields are left out.
+    The seed is a folder of its own. Of methods only the options of the chosen one enter.
 
     Example:
     >>> base = ExperimentConfig()
     >>> run_name(dataclasses.replace(base, prune_rate_fc=0.3, iterations=500), base)
     'iterations=500,prune_rate_fc=0.3'
     """
-    changed = [
-        f"{field.name}={_text(getattr(config, field.name))}"
-        for field in sorted(dataclasses.fields(config), key=lambda f: f.name)
-        if not field.metadata["extent"]
-        and field.name != "seed"
-        and getattr(config, field.name) != getattr(defaults, field.name)
-    ]
-    return ",".join(changed) or "default"
+    plain = {**config.part_defaults(), **defaults.values()}
+    return (
+        ",".join(
+            f"{name}={_text(value)}"
+            for name, value in sorted(config.values(in_run_name=True).items())
+            if name != "seed" and value != plain[name]
+        )
+        or "default"
+    )
 
 
 def _text(value: Any) -> str:

@@ -1,15 +1,19 @@
 """Options as dataclasses: a field carries its default, help text and bounds.
 
 Command-line flags, the JSON in a run directory and the run's name all come from
-the fields, so there is one place to add or change one.
+the fields, so there is one place to add or change one. A field can be a part: options of
+its own kind, chosen by name out of a registry (the method), or all those that are asked
+for (the controls). Seen from outside the fields of the parts stand beside the others.
 """
 
 import dataclasses
 import types
 import typing
+from collections.abc import Iterator
 from typing import Any
 
 from lth_tf.errors import UsageError
+from lth_tf.registry import Registry
 
 
 def option(
@@ -20,7 +24,8 @@ def option(
     maximum: float | None = None,
     below: float | None = None,
     choices: tuple[str, ...] = (),
-    extent: bool = False,
+    in_run_name: bool = True,
+    part_of: Registry | None = None,
 ) -> Any:
     """Returns a dataclass field with a help text and bounds.
 
@@ -31,9 +36,10 @@ def option(
         maximum: largest value allowed.
         below: values must be smaller than this.
         choices: the strings allowed; any if empty.
-        extent: True for a field that says how much of an experiment is run and
-            changes no result that is already there. It is no part of the run's
-            name, so a finished run can be extended.
+        in_run_name: False for a field that says how much of an experiment is run and
+            changes no result that is already there: a finished run can be extended.
+        part_of: for a part, the registry of option classes that it is taken from. The
+            default is the name of one, or () for any number of them.
     """
     metadata = {
         "help": help,
@@ -41,7 +47,8 @@ def option(
         "maximum": maximum,
         "below": below,
         "choices": choices,
-        "extent": extent,
+        "in_run_name": in_run_name,
+        "part_of": part_of,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -56,13 +63,80 @@ class Options:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            _check(field, getattr(self, field.name))
+            if field.metadata["part_of"] is None:
+                _check(field, getattr(self, field.name))
+            else:
+                # Frozen, and still at construction.
+                object.__setattr__(self, field.name, _parts(field, getattr(self, field.name)))
+
+    def values(self, in_run_name: bool = False) -> dict[str, Any]:
+        """Returns field name -> value, with the fields of the parts.
+
+        A part chosen by name is there under its name. Parts of which there is any number
+        are there with their defaults where they are not asked for.
+
+        Args:
+            in_run_name: only the fields that enter the run's name.
+        """
+        found: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            if in_run_name and not field.metadata["in_run_name"]:
+                continue
+            value, registry = getattr(self, field.name), field.metadata["part_of"]
+            if registry is None:
+                found[field.name] = value
+                continue
+            if isinstance(value, tuple):
+                given = {type(part): part for part in value}
+                parts = [given.get(kind) or kind() for kind in registry.items().values()]
+            else:
+                found[field.name] = registry.name_of(type(value))
+                parts = [value]
+            for part in parts:
+                found |= part.values(in_run_name)
+        return found
+
+    def part_defaults(self) -> dict[str, Any]:
+        """Returns field name -> default of the parts that the options have."""
+        found: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            if field.metadata["part_of"] is not None:
+                value = getattr(self, field.name)
+                for part in value if isinstance(value, tuple) else (value,):
+                    found |= type(part)().values()
+        return found
+
+    def replace(self, **changes: Any) -> typing.Self:
+        """Returns a copy with other values, of its own fields or of those of its parts.
+
+        Raises:
+            UsageError: if a field is unknown or its value out of bounds.
+        """
+        own = {f.name: changes.pop(f.name) for f in dataclasses.fields(self) if f.name in changes}
+        # All at once: options are checked together.
+        for field in dataclasses.fields(self):
+            registry = field.metadata["part_of"]
+            if registry is None:
+                continue
+            value = _parts(field, own.get(field.name, getattr(self, field.name)))
+            several = isinstance(value, tuple)
+            parts = {type(part): part for part in (value if several else (value,))}
+            for kind in list(registry.items().values()) if several else list(parts):
+                names = changes.keys() & {f.name for f in dataclasses.fields(kind)}
+                part = parts.get(kind) or kind()
+                parts[kind] = part.replace(**{name: changes.pop(name) for name in names})
+            own[field.name] = tuple(parts.values()) if several else parts[type(value)]
+        if changes:
+            raise UsageError(
+                f"Expected fields of {type(self).__name__}. Received: {', '.join(sorted(changes))}."
+            )
+        return dataclasses.replace(self, **own)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the fields as a dict that JSON can hold."""
+        """Returns the fields, those of the parts among them, as a dict that JSON can hold."""
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
+            for name, value in self.values().items()
         }
 
     @classmethod
@@ -72,14 +146,50 @@ class Options:
         Raises:
             UsageError: if a field is unknown or its value out of bounds.
         """
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        made: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            registry = field.metadata["part_of"]
+            if registry is None:
+                continue
+            if field.default == ():
+                kinds = list(registry.items().values())
+            else:
+                kinds = [registry.get(values.pop(field.name, field.default))]
+            parts = []
+            for kind in kinds:
+                known = {f.name for f in dataclasses.fields(kind)} & values.keys()
+                parts.append(kind(**{name: values.pop(name) for name in known}))
+            made[field.name] = tuple(parts) if field.default == () else parts[0]
+        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
         if unknown:
             raise UsageError(
                 f"Expected fields of {cls.__name__}. Received: {', '.join(unknown)}. "
                 "The file was written by another version of lth_tf."
             )
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        return cls(**values, **made)
+
+
+def part_classes(options: Options | type[Options]) -> Iterator[tuple[dataclasses.Field, str, type]]:
+    """Yields the field, name and class of every part that options could have."""
+    for field in dataclasses.fields(options):
+        registry = field.metadata["part_of"]
+        for name, kind in registry.items().items() if registry else ():
+            yield field, name, kind
+
+
+def _parts(field: dataclasses.Field, value: Any) -> Any:
+    """Returns the part, or those of a tuple that differ from their defaults, in their order."""
+    registry = field.metadata["part_of"]
+    if field.default != ():
+        kind = registry.get(value) if isinstance(value, (str, type)) else type(value)
+        registry.name_of(kind)
+        return kind() if isinstance(value, (str, type)) else value
+    given = {type(part): part for part in value}
+    for kind in given:
+        registry.name_of(kind)
+    known = registry.items().values()
+    return tuple(given[kind] for kind in known if kind in given and given[kind] != kind())
 
 
 def value_type(field: dataclasses.Field) -> tuple[type, bool]:

@@ -32,6 +32,7 @@ class Registry:
         self.kind = kind
         self.package = package
         self._items: dict[str, Any] = {}
+        self._unnamed: dict[str, Any] = {}
         self._discovered = False
 
     def register(self, name: str) -> Callable[[Any], Any]:
@@ -54,19 +55,42 @@ class Registry:
 
         return decorate
 
-    def get(self, name: str) -> Any:
-        """Returns the object registered as `name`.
+    def get(self, name: Any) -> Any:
+        """Returns the object registered as `name`; an object that is no name, as it is.
 
         Raises:
             UsageError: if there is none; the message lists the known names.
         """
+        if not isinstance(name, str):
+            return name
         self._discover()
+        if name in self._unnamed:
+            return self._unnamed[name]
         if name not in self._items:
             raise UsageError(
                 f"Expected a {self.kind} out of {', '.join(self.names())}. "
                 f"Received: {self.kind}={name!r}."
             )
         return self._items[name]
+
+    def name_of(self, item: Any) -> str:
+        """Returns the name of an object; a name, as it is.
+
+        An object that nobody has registered gets the dotted name of its definition.
+        """
+        if isinstance(item, str):
+            return item
+        self._discover()
+        for name, known in {**self._items, **self._unnamed}.items():
+            if known is item:
+                return name
+        name = f"{item.__module__}.{item.__qualname__}"
+        self._unnamed[name] = item
+        return name
+
+    def items(self) -> dict[str, Any]:
+        """Returns name -> object, in alphabetical order."""
+        return {name: self._items[name] for name in self.names()}
 
     def names(self) -> list[str]:
         """Returns all registered names in alphabetical order."""

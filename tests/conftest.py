@@ -46,7 +46,7 @@ def finished_run(digits, tmp_path_factory):
     from lth_tf.tickets.find import find_tickets
 
     run_dir = RunDir(tmp_path_factory.mktemp("runs") / "lenet" / "default" / "seed_0")
-    config = dataclasses.replace(TINY, reinits=1, random_masks=1)
+    config = TINY.replace(reinits=1, random_masks=1)
     about = {"versions": {"keras": "3"}, "device": "CPU", "data": {"classes": 10}}
     with run_dir.writing(config, about):
         find_tickets(config, digits, run_dir)
@@ -95,8 +95,7 @@ def shared_trainer(trainers, digits_rgb, monkeypatch):
     """Returns network -> (config, data) of a quick run whose Trainer is kept for the next test."""
     from lth_tf import datasets
     from lth_tf.masking.model import get_masks, get_weights, set_masks, set_weights
-    from lth_tf.tickets import find as lottery
-    from lth_tf.tickets import ticket as tickets
+    from lth_tf.tickets import find
     from lth_tf.training.trainer import Trainer
 
     def some(split, count):
@@ -108,7 +107,7 @@ def shared_trainer(trainers, digits_rgb, monkeypatch):
         validation=some(digits_rgb.validation, 8),
         test=some(digits_rgb.test, 8),
     )
-    new_model = tickets.new_model
+    new_model = find.new_model
 
     def kept_model(config, data, *stream):
         if stream != ("init",):
@@ -132,8 +131,8 @@ def shared_trainer(trainers, digits_rgb, monkeypatch):
         if network not in trainers:
             model = new_model(config, data, "init")
             trainers[network] = (model, get_weights(model), Trainer(model, data, config))
-        monkeypatch.setattr(tickets, "new_model", kept_model)
-        monkeypatch.setattr(lottery, "Trainer", lambda *_: trainers[network][2])
+        monkeypatch.setattr(find, "new_model", kept_model)
+        monkeypatch.setattr(find, "Trainer", lambda *_: trainers[network][2])
         return config, data
 
     return prepare

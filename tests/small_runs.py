@@ -4,13 +4,13 @@ import numpy as np
 
 from lth_tf.masking.model import get_masks, get_weights
 from lth_tf.runs.run_dir import RunDir
-from lth_tf.tickets import find as lottery
+from lth_tf.tickets import find
 
 
 def run(path, config, data, **options):
     run_dir = RunDir(path)
     with run_dir.writing(config, {"versions": {"keras": "3"}, "device": "CPU"}):
-        lottery.find_tickets(config, data, run_dir, **options)
+        find.find_tickets(config, data, run_dir, **options)
     return run_dir
 
 
@@ -32,16 +32,16 @@ def assert_same_results(one, other):
     assert one.metrics() == other.metrics()
 
 
-class Starts(lottery.Watcher):
+class Starts:
     """Keeps what each stage starts from."""
 
     def __init__(self, monkeypatch):
         self.models = {}
-        original = lottery._resume
+        original = find.TrainerLearner._resume
 
-        def resume(stage, ticket, trainer, run_dir):
-            model = trainer.model
-            self.models[str(stage)] = (get_masks(model), get_weights(model))
-            return original(stage, ticket, trainer, run_dir)
+        def resume(learner, ticket):
+            model = learner._trainer.model
+            self.models[str(ticket.stage)] = (get_masks(model), get_weights(model))
+            return original(learner, ticket)
 
-        monkeypatch.setattr(lottery, "_resume", resume)
+        monkeypatch.setattr(find.TrainerLearner, "_resume", resume)

@@ -13,11 +13,13 @@ ROOT = pathlib.Path(__file__).parents[1]
 ROOMS = [
     {"tuning"},
     {"tickets"},
-    {"training", "networks", "datasets", "to_tf_keras"},
+    {"methods", "controls", "training", "to_tf_keras"},
+    {"networks", "datasets"},
     {"pruning", "runs"},
     {"masking"},
     {"cli", "config"},
-    {"files", "locks", "registry", "options", "seeding", "backend"},
+    {"options"},
+    {"files", "locks", "registry", "seeding", "backend"},
     {"errors"},
 ]
 HEIGHT = {name: -height for height, names in enumerate(ROOMS) for name in names}
@@ -31,6 +33,11 @@ NUMPY_ONLY = [
     "pruning.select",
     "runs.run_dir",
     "tickets.winning",
+    "tickets.procedure",
+    "methods.imp",
+    "methods.gradual",
+    "controls.reinit",
+    "controls.random_mask",
 ]
 
 # Started in processes of their own: TFMOT turns tf.keras into tf_keras.

@@ -16,7 +16,8 @@ from experiments.report import ReportOptions, report
 from lth_tf import datasets, networks, pruning
 from lth_tf.datasets import Split
 from lth_tf.errors import UsageError
-from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
 from tests.small_runs import Starts, assert_same_results, run
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -22,7 +22,7 @@ from lth_tf.errors import UsageError
 )
 def test_bad_value_is_refused_in_one_line(field, value, message):
     with pytest.raises(UsageError) as error:
-        dataclasses.replace(ExperimentConfig(), **{field: value})
+        ExperimentConfig().replace(**{field: value})
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -53,5 +53,5 @@ def test_run_name_holds_only_what_changed():
 
 def test_run_name_leaves_out_seed_and_extent():
     base = ExperimentConfig()
-    more = dataclasses.replace(base, seed=3, trials=5, levels=30, reinits=3, random_masks=10)
+    more = base.replace(seed=3, replicates=5, levels=30, reinits=3, random_masks=10)
     assert run_name(more, base) == "default"

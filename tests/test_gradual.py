@@ -13,17 +13,17 @@ import time
 import numpy as np
 import pytest
 
-from experiments import gradual
-from experiments.gradual_levels import kept_weights, train_levels
+from experiments import gradual, gradual_learner
 from experiments.own_values import own_values
 from experiments.report import ReportOptions, report
 from lth_tf.cli import program as program_end
-from lth_tf.config import GradualConfig
 from lth_tf.errors import RunError, UsageError
-from lth_tf.masking.model import get_weights
-from lth_tf.runs.run_dir import RunDir, Stage
-from lth_tf.tickets import find as lottery
-from lth_tf.tickets import ticket as tickets
+from lth_tf.masking.model import set_masks, set_weights
+from lth_tf.methods.gradual import Gradual, kept_weights
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
+from lth_tf.tickets import procedure
+from lth_tf.tickets.find import find_tickets, new_model
 from tests.conftest import ROOT, TINY
 
 LENET = {"fc1/kernel": 235_200, "fc2/kernel": 30_000, "output/kernel": 1_000}
@@ -31,8 +31,8 @@ RATES = {"fc1/kernel": 0.2, "fc2/kernel": 0.2, "output/kernel": 0.1}
 ABOUT = {"versions": {"keras": "3"}, "device": "CPU", "data": {"classes": 10}}
 
 # Pruned at iterations 24, 34, 44 and 54 of 60; evaluated at 0, 20, 40 and 60.
-SHORT = GradualConfig.of(
-    TINY,
+SHORT = TINY.replace(
+    method="gradual",
     final_density=(0.2107242, 0.02),
     prune_begin=0.4,
     prune_end=0.9,
@@ -43,7 +43,8 @@ SHORT = GradualConfig.of(
 def train(config, data, path, jit="off"):
     run_dir = RunDir(path)
     with run_dir.writing(config, ABOUT):
-        train_levels(config, data, run_dir, jit=jit)  # off: the compiler takes its time
+        # off: the compiler takes its time
+        find_tickets(config, data, run_dir, jit=jit, make_learner=gradual_learner.learner)
     return run_dir
 
 
@@ -94,7 +95,8 @@ def test_no_layer_loses_its_last_weight():
     ],
 )
 def test_iterations_of_pruning(fields, first, last, count):
-    prunings = GradualConfig(**fields).prunings()
+    iterations = fields.pop("iterations", 50_000)
+    prunings = Gradual(**fields).prunings(iterations)
     assert (prunings[0], prunings[-1], len(prunings)) == (first, last, count)
 
 
@@ -145,8 +147,9 @@ def test_early_stop_comes_after_the_last_pruning(run_dir):
 
 
 def test_accuracies_are_those_of_the_weights(run_dir, digits):
-    model = tickets.new_model(SHORT, digits, "init")
-    tickets.rewind(model, run_dir.mask(Stage(1)), run_dir.trained(Stage(1)))
+    model = new_model(SHORT, digits, "init")
+    set_masks(model, run_dir.mask(Stage(1)))
+    set_weights(model, run_dir.trained(Stage(1)))
     logits = model.predict(digits.test.images / np.float32(255), verbose=0)
     accuracy = np.mean(logits.argmax(-1) == digits.test.labels)
     assert run_dir.summary(Stage(1))["final_test_accuracy"] == pytest.approx(accuracy)
@@ -184,10 +187,8 @@ def test_restart_skips_what_is_done_and_makes_the_same_bits(run_dir, digits, tmp
 def test_a_loss_that_is_not_finite(digits, tmp_path, monkeypatch):
     config = dataclasses.replace(SHORT, optimizer="sgd", learning_rate=1e30)
 
-    def only_origin(config, data, run_dir, **_):
-        run_dir.save_origin(get_weights(tickets.new_model(config, data, "init")))
-
-    monkeypatch.setattr(lottery, "find_tickets", only_origin)
+    # Level 0 would already fail: only the pruned level is trained.
+    monkeypatch.setattr(procedure, "stages", lambda config: [Stage(1)])
     message = r"^Level 1 was not trained to its end\. The loss is not finite at iteration \d+\. Try"
     with pytest.raises(RunError, match=message):
         train(config, digits, tmp_path)
@@ -203,13 +204,13 @@ def test_a_loss_that_is_not_finite(digits, tmp_path, monkeypatch):
         (["--prune_begin=0.6"], "Received: prune_begin=0.6, prune_end=0.5 of 50000 iterations."),
         (["--iterations=100"], "Expected at least prune_frequency=100 iterations from prune_begin"),
         (["--prune_end=1.1"], "prune_end to be a number in [0.0, 1.0]. Received: prune_end=1.1."),
-        (["--reinits=2"], "Expected reinits=0: gradual pruning knows nothing else. Received"),
+        (["--method=imp"], "Expected method=gradual of this program. Received: method=iterative."),
         (["--scope=global"], "Expected scope=layerwise"),
-        (["--levels=5"], "as many as final_density has values. Received: levels=5. Leave it out."),
+        (["--start=continue"], "--start, which is one of --method=imp."),
         (["--final_densty=0.1"], "Received: --final_densty. Did you mean --final_density?"),
         (["--network"], "network"),
         (["--network=conv2", "--preset=warmup"], "--preset=warmup"),
-        (["--network=alexnet"], "conv2, conv4, conv6, lenet, resnet18, vgg19. Received"),
+        (["--network=alexnet"], "lenet, resnet18, vgg19. Received"),
         (["--network=resnet18", "--dataset=digits", "--final_density=0.01"], "above 0.01181"),
     ],
 )
@@ -252,7 +253,8 @@ def test_dry_run(monkeypatch, capsys, tmp_path):
         ["0", "100.00", "%", "remaining", "266,200", "weights"],
         ["1", "10.00", "%", "remaining", "26,620", "weights"],
     ]
-    assert "2 trainings of 200 iterations. Pruned by TFMOT from iteration 20 to 100" in out
+    assert "1 replicate of 2 trainings of 200 iterations: 400 in all" in out
+    assert "Pruned from iteration 20 to 100, every 20" in out
     assert not list(tmp_path.rglob("config.json"))
 
 
@@ -278,7 +280,7 @@ def test_killed_in_a_level_it_starts_that_level_again(program, tmp_path):
     assert done.code == 0, done.err
     lines = done.out.splitlines()
     assert lines[0] == "lenet on digits, 266,200 weights"
-    assert lines[1] == "Pruned by TFMOT from iteration 20 to 100, every 20"
+    assert "Pruned from iteration 20 to 100, every 20" in lines
     assert [line.split()[:2] for line in lines[7:9]] == [["0", "100.00"], ["1", "10.00"]]
     assert "-m experiments.lenet --dataset=digits --iterations=200" in lines[10]
     assert lines[11].endswith("-m experiments.report runs/lenet")
@@ -314,8 +316,9 @@ def test_compiled_with_xla_it_is_the_same(run_dir, digits, tmp_path):
 )
 def test_convolutional_networks(network, some, digits_rgb, tmp_path):
     own, _ = own_values(network)
-    config = GradualConfig.of(
-        own,
+    config = own.replace(
+        method="gradual",
+        scope="layerwise",
         dataset="digits",
         iterations=40,
         batch_size=32,

@@ -1,12 +1,10 @@
-import dataclasses
-
 import numpy as np
 import pytest
 
 from lth_tf import pruning
 from lth_tf.config import ExperimentConfig
 from lth_tf.errors import UsageError
-from lth_tf.pruning import select
+from lth_tf.pruning import PruningContext, select
 
 CONV2 = {
     "conv1_1/kernel": 1_728,
@@ -70,13 +68,16 @@ class TestSelect:
         assert select.count(size, select.rate_after(rounds, rate)) == pruned
         if rounds == 1:
             assert select.count(size, rate) == pruned
-        strategy = {"strategy": "oneshot"} if rounds > 1 else {}
-        config = ExperimentConfig(levels=rounds, **strategy)
-        kept = pruning.plan({"w": int(size)}, {"w": rate}, config)[-1]
-        assert kept == size - pruned
-        weights, masks = {"w": np.arange(1.0, size + 1)}, {"w": ones(size)}
         rates = {"w": rate}
-        assert pruning.prune(masks, weights, weights, rates, config, rounds)["w"].sum() == kept
+        plan = pruning.plan(
+            {"w": int(size)}, rates, levels=rounds, scope="layerwise", cumulative=rounds > 1
+        )
+        assert plan[-1] == size - pruned
+        weights = {"w": np.arange(1.0, size + 1)}
+        context = PruningContext({"w": ones(size)}, weights, weights)
+        rates = {"w": select.rate_after(rounds, rate)}
+        masks = pruning.prune(context, rates, "magnitude", "layerwise", rounds)
+        assert masks["w"].sum() == size - pruned
 
     def test_global_ranking_empties_the_weak_layer_first(self):
         scores = {"a": np.array([5.0, 6.0, 7.0, 8.0]), "b": np.array([1.0, 2.0, 9.0, 3.0])}
@@ -106,7 +107,7 @@ class TestPrune:
     groups = {"fc1/kernel": "fc", "output/kernel": "output", "shortcut/kernel": "unpruned"}
 
     def prune(self, level=1, **changes):
-        config = dataclasses.replace(ExperimentConfig(), **changes)
+        config = ExperimentConfig().replace(**changes)
         trained = {
             "fc1/kernel": np.array([-4.0, 1.0, -2.0, 3.0, 5.0]),
             "output/kernel": np.arange(10.0) - 5,
@@ -114,7 +115,10 @@ class TestPrune:
         }
         masks = {path: ones(*value.shape) for path, value in trained.items()}
         rates = pruning.layer_rates(self.groups, config.prune_rates())
-        return pruning.prune(masks, trained, trained, rates, config, level)
+        context = PruningContext(masks, trained, trained, (config.seed, "prune", level))
+        rounds = level if config.method.strategy == "oneshot" else 1
+        rates = {path: select.rate_after(rounds, rate) for path, rate in rates.items()}
+        return pruning.prune(context, rates, config.criterion, config.scope, level)
 
     def test_magnitude_by_group(self):
         masks = self.prune(prune_rate_fc=0.4)
@@ -128,10 +132,10 @@ class TestPrune:
         assert int(masks["output/kernel"].sum()) == 7  # 10 * 0.9 ** 3 = 7.29
 
     def test_random_criterion_follows_the_seed(self):
-        one, same = (self.prune(method="random", prune_rate_fc=0.4) for _ in range(2))
+        one, same = (self.prune(criterion="random", prune_rate_fc=0.4) for _ in range(2))
         assert one["fc1/kernel"].tolist() == same["fc1/kernel"].tolist()
         seeds = {
-            tuple(self.prune(method="random", prune_rate_fc=0.4, seed=seed)["fc1/kernel"])
+            tuple(self.prune(criterion="random", prune_rate_fc=0.4, seed=seed)["fc1/kernel"])
             for seed in range(10)
         }
         assert len(seeds) > 3
@@ -140,9 +144,20 @@ class TestPrune:
         with pytest.raises(UsageError, match="would prune the last weight of 'fc1/kernel'"):
             self.prune(prune_rate_fc=0.95)
 
-    def test_unknown_method_lists_the_known_ones(self):
-        with pytest.raises(UsageError, match="out of magnitude, random. Received: method='snip'"):
-            self.prune(method="snip")
+    def test_unknown_criterion_lists_the_known_ones(self):
+        with pytest.raises(UsageError, match="magnitude.*random.* Received: criterion='love'"):
+            self.prune(criterion="love")
+
+    def test_a_function_is_a_criterion(self):
+        def smallest(context):
+            return {path: -np.abs(context.trained[path]) for path in context.masks}
+
+        masks = self.prune(criterion=smallest, prune_rate_fc=0.4)
+        assert masks["fc1/kernel"].tolist() == [0, 1, 1, 1, 0]
+
+    def test_a_criterion_must_score_every_weight(self):
+        with pytest.raises(UsageError, match=r"an array of shape \(5,\) for 'fc1/kernel'.*none"):
+            self.prune(criterion=lambda context: {})
 
 
 class TestLayerRates:
@@ -175,8 +190,9 @@ class TestLayerRates:
 
 
 def percentages(sizes, groups, **changes):
-    config = dataclasses.replace(ExperimentConfig(), **changes)
-    totals = pruning.plan(sizes, pruning.layer_rates(groups, config.prune_rates()), config)
+    config = ExperimentConfig().replace(**changes)
+    rates = pruning.layer_rates(groups, config.prune_rates())
+    totals = config.method.plan(sizes, rates, config)
     return [round(100 * left / totals[0], 2) for left in totals]
 
 

@@ -1,15 +1,17 @@
 """The examples of WORKSPACE.md, executed."""
 
-import dataclasses
 import pathlib
 import re
 
 import numpy as np
 import pytest
 
-from lth_tf import datasets, networks, pruning
-from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf import datasets, networks
+from lth_tf.config import CONTROLS, CRITERIA, METHODS, ExperimentConfig, run_name
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
 from lth_tf.tickets.find import find_tickets
+from lth_tf.tickets.procedure import control_label
 
 TEXT = (pathlib.Path(__file__).parents[1] / "WORKSPACE.md").read_text()
 EXAMPLES = re.findall(r"^### (.+?)$.*?```python\n(.*?)```", TEXT, re.DOTALL | re.MULTILINE)
@@ -17,7 +19,7 @@ EXAMPLES = re.findall(r"^### (.+?)$.*?```python\n(.*?)```", TEXT, re.DOTALL | re
 
 @pytest.fixture
 def examples(monkeypatch):
-    registries = (networks.NETWORKS, pruning.CRITERIA, datasets.DATASETS)
+    registries = (networks.NETWORKS, CRITERIA, METHODS, CONTROLS, datasets.DATASETS)
     for registry in registries:
         monkeypatch.setattr(registry, "_items", {n: registry.get(n) for n in registry.names()})
     for title, code in EXAMPLES:
@@ -28,13 +30,21 @@ def test_every_recipe_has_an_example():
     assert [title for title, _ in EXAMPLES] == [
         "Add a network",
         "Add a pruning criterion",
+        "Add a method",
+        "Add a control",
         "Add a data set",
     ]
 
 
 def test_the_examples_work_together(examples, tiny, tmp_path):
-    config = dataclasses.replace(
-        tiny, network="tiny", method="movement", dataset="stripes", prune_rate_conv=0.25, levels=1
+    config = tiny.replace(
+        network="tiny",
+        criterion="movement",
+        method="from_scratch",
+        negated=1,
+        dataset="stripes",
+        prune_rate_conv=0.25,
+        levels=1,
     )
     data = datasets.load("stripes", image_shape=networks.image_shape("tiny"))
     assert (data.image_shape, data.classes, len(data.train)) == ((8, 8, 1), 2, 250)
@@ -51,7 +61,17 @@ def test_the_examples_work_together(examples, tiny, tmp_path):
     )
     gone = kept["conv1/kernel"] == 0
     assert moved[gone].max() <= moved[~gone].min()
-    assert run_dir.summary(Stage(1))["final_test_accuracy"] > 0.9
+    assert run_dir.finished() == [
+        Stage(0),
+        Stage(0, "negated_0"),
+        Stage(1),
+        Stage(1, "negated_0"),
+    ]
+    assert control_label("negated_0") == "signs turned"
+    name = run_name(config, ExperimentConfig())
+    assert "method=from_scratch" in name and "negated" not in name
+    assert run_name(config.replace(fresh_levels=2), config) == "fresh_levels=2"
+    assert run_dir.config() == config
 
 
 def test_readme_examples(tmp_path, monkeypatch, capsys):

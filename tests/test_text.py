@@ -1,7 +1,8 @@
 import numpy as np
 
 from experiments.text import ALPHABET, encode, examples
-from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
 
 
 def test_characters_as_numbers():

@@ -14,7 +14,8 @@ from experiments import tune
 from experiments.conv6 import CONFIG as CONV6
 from experiments.own_values import own_values
 from lth_tf.config import ExperimentConfig
-from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
 from lth_tf.tuning.oracles import saved_trials
 from lth_tf.tuning.project import Project
 

@@ -11,8 +11,9 @@ from export import ticket
 from lth_tf.errors import RunError, UsageError
 from lth_tf.masking.arrays import density
 from lth_tf.masking.model import get_masks
-from lth_tf.runs.run_dir import RunDir, Stage
-from lth_tf.tuning import TicketTuner, TuningWatcher
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
+from lth_tf.tuning import TicketTuner, TuningListener
 from lth_tf.tuning.objective import judge
 from lth_tf.tuning.oracles import saved_trials
 
@@ -28,7 +29,7 @@ def gradients():
     return set(ops.gradient_registry.list())
 
 
-class Log(TuningWatcher):
+class Log(TuningListener):
     """Remembers which trainings were started, and the levels that were trained."""
 
     def __init__(self):
@@ -54,7 +55,7 @@ def searched(config, digits, tmp_path_factory):
     log = Log()
     folder = tmp_path_factory.mktemp("runs") / "tune_lenet"
     arguments = {"algorithm": "random", "tolerance": 0.02, "max_trials": 3, "jit": "off"}
-    arguments["watcher"] = log
+    arguments["listener"] = log
     tuner = TicketTuner(config, digits, directory=folder, project_name="default", **arguments)
     tuner.search()
     return tuner, log, arguments
@@ -102,11 +103,11 @@ def test_trial_gives_its_memory_back(config, digits, copied):
     before = gradients()
     during = []
 
-    class Watcher(TuningWatcher):
+    class Listener(TuningListener):
         def stage_finished(self, stage, summary):
             during.append(gradients() - before)
 
-    arguments = {**copied, "max_trials": 4, "watcher": Watcher()}
+    arguments = {**copied, "max_trials": 4, "listener": Listener()}
     TicketTuner(config, digits, **arguments).search()
     assert during[-1]
     assert gradients() == before
@@ -134,7 +135,7 @@ def test_best_model_is_the_network_that_decided(searched):
 
 def test_finished_search_trains_nothing_and_more_trials_go_on(searched, config, digits, copied):
     before = searched[0].results()
-    log = copied["watcher"] = Log()
+    log = copied["listener"] = Log()
     TicketTuner(config, digits, **copied).search()
     assert log.started == []
     tuner = TicketTuner(config, digits, **{**copied, "max_trials": 4})
@@ -163,7 +164,7 @@ def test_trial_that_diverges_is_the_worst_and_no_failure(config, digits, tmp_pat
 def test_trial_out_of_patience_ends(config, digits, tmp_path):
     config = dataclasses.replace(config, levels=4, prune_rate_fc=0.9)
     log = Log()
-    arguments = {"max_trials": 1, "tolerance": 0.0, "patience": 1, "jit": "off", "watcher": log}
+    arguments = {"max_trials": 1, "tolerance": 0.0, "patience": 1, "jit": "off", "listener": log}
     tuner = TicketTuner(config, digits, directory=tmp_path, **arguments)
     tuner.search()
     (result,) = tuner.results()
@@ -183,7 +184,7 @@ def test_trial_has_as_many_levels_as_its_rates_leave_weights_for(config, digits,
 
 
 def test_failure_that_is_not_the_trials_own_ends_the_search(config, digits, copied):
-    log = copied["watcher"] = Log()
+    log = copied["listener"] = Log()
     copied["max_trials"] = 4
     tuner = TicketTuner(config, digits, **copied)
     in_the_way = tuner.project.path / "trial_003"
@@ -261,7 +262,7 @@ def test_two_searches_in_one_folder(config, digits, copied):
 
 
 def test_overwrite_starts_again(config, digits, copied):
-    log = copied["watcher"] = Log()
+    log = copied["listener"] = Log()
     tuner = TicketTuner(config, digits, **{**copied, "max_trials": 1}, overwrite=True)
     tuner.search()
     assert log.started == [None, 0]

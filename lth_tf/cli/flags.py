@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 from absl import flags
 
 from lth_tf.errors import UsageError
-from lth_tf.options import Options, bounds_text, value_type
+from lth_tf.options import Options, bounds_text, part_classes, value_type
 
 _Options = TypeVar("_Options", bound=Options)
+_ALIASES = {"trials": "replicates"}
 
 
 def parse(
@@ -41,14 +42,21 @@ def parse(
     """
     values = flags.FlagValues()
     for options in defaults:
-        for field in dataclasses.fields(options):
+        for field in _plain_fields(options):
             _define(field, getattr(options, field.name), values)
+        for field, part in _parts(options):
+            if field.default != () and field.name not in values:
+                _define_part(field, getattr(options, field.name), values)
+            for own in dataclasses.fields(part):
+                # Methods may share an option; each has a default of its own.
+                if own.name not in values:
+                    _define(own, getattr(part, own.name), values)
     if presets:
         text = "Values that differ from the defaults together; flags given beside it override it."
         flags.DEFINE_enum("preset", None, list(presets), text, flag_values=values)
     flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
     try:
-        rest = values(argv)[1:]
+        rest = values([argv[0], *map(_today, argv[1:])])[1:]
     except flags.UnrecognizedFlagError as error:
         close = difflib.get_close_matches(error.flagname, list(values), n=1, cutoff=0.5)
         hint = f"Did you mean --{close[0]}?" if close else "--help lists the flags."
@@ -65,11 +73,74 @@ def parse(
     return [*chosen, rest] if positional else chosen
 
 
+def _today(argument: str) -> str:
+    """Returns an argument under its present name."""
+    for old, new in _ALIASES.items():
+        for dashes in ("--", "-"):
+            if argument == dashes + old or argument.startswith(f"{dashes}{old}="):
+                return dashes + new + argument[len(dashes + old) :]
+    return argument
+
+
+def _plain_fields(options: Options) -> list[dataclasses.Field]:
+    return [f for f in dataclasses.fields(options) if f.metadata["part_of"] is None]
+
+
+def _parts(options: Options) -> list[tuple[dataclasses.Field, Options]]:
+    """Returns every part that options could have, those that they have as they are."""
+    found = []
+    for field, _, kind in part_classes(options):
+        value = getattr(options, field.name)
+        given = {type(part): part for part in (value if isinstance(value, tuple) else (value,))}
+        found.append((field, given.get(kind) or kind()))
+    return found
+
+
 def _chosen(options: _Options, values: flags.FlagValues, preset: dict[str, Any]) -> _Options:
-    fields = dataclasses.fields(options)
+    changes = _given(options, values, preset)
+    parts = _parts(options)
+    for field in dataclasses.fields(options):
+        if field.metadata["part_of"] is None:
+            continue
+        having = [part for other, part in parts if other is field]
+        if field.default == ():
+            changes[field.name] = tuple(
+                dataclasses.replace(part, **_given(part, values, preset)) for part in having
+            )
+            continue
+        name = values[field.name].value if values[field.name].present else preset.get(field.name)
+        kind = field.metadata["part_of"].get(name or type(getattr(options, field.name)))
+        (part,) = [part for part in having if type(part) is kind]
+        _refuse_others_flags(field, part, having, values)
+        changes[field.name] = dataclasses.replace(part, **_given(part, values, preset))
+    return dataclasses.replace(options, **changes)
+
+
+def _given(options: Options, values: flags.FlagValues, preset: dict[str, Any]) -> dict[str, Any]:
+    fields = _plain_fields(options)
     given = {f.name: _value(f, values[f.name].value) for f in fields if values[f.name].present}
-    names = {field.name for field in fields}
-    return dataclasses.replace(options, **{k: preset[k] for k in names & preset.keys()} | given)
+    return {f.name: preset[f.name] for f in fields if f.name in preset} | given
+
+
+def _refuse_others_flags(
+    field: dataclasses.Field, part: Options, parts: list[Options], values: flags.FlagValues
+) -> None:
+    """Refuses flags of parts that were not chosen: they would do nothing."""
+    name_of = field.metadata["part_of"].name_of
+    own = {f.name for f in dataclasses.fields(part)}
+    for other in parts:
+        for name in [f.name for f in dataclasses.fields(other) if f.name not in own]:
+            if values[name].present:
+                raise UsageError(
+                    f"Expected flags of --{field.name}={name_of(type(part))}. Received: --{name}, "
+                    f"which is one of --{field.name}={name_of(type(other))}."
+                )
+
+
+def _define_part(field: dataclasses.Field, default: Options, values: flags.FlagValues) -> None:
+    registry = field.metadata["part_of"]
+    name = registry.name_of(type(default))
+    flags.DEFINE_string(field.name, name, field.metadata["help"], flag_values=values)
 
 
 def _define(field: dataclasses.Field, default: object, values: flags.FlagValues) -> None:
@@ -92,7 +163,7 @@ def _value(field: dataclasses.Field, value: object) -> object:
         return tuple(kind(v) for v in value)
     except ValueError:
         raise UsageError(
-            f"Expected {field.name} to be numbers with commas between. "
+            f"Expected {field.name} to be comma-separated numbers. "
             f"Received: {field.name}={','.join(value)!r}."
         ) from None
 
@@ -105,12 +176,30 @@ def _help(defaults: tuple[Options, ...], presets: dict[str, dict[str, Any]]) -> 
     for options in defaults:
         own = type(options).__annotations__
         for field in sorted(dataclasses.fields(options), key=lambda field: field.name not in own):
-            value = getattr(options, field.name)
-            if isinstance(value, tuple):
-                value = ",".join(map(str, value))
-            notes = [bounds_text(field)] if bounds_text(field) else []
-            if value not in (None, ""):
-                notes.append(f"default {value}")
-            lines.append(f"  --{field.name}" + (f" ({'; '.join(notes)})" if notes else ""))
-            lines.append(f"      {field.metadata['help']}")
+            registry = field.metadata["part_of"]
+            if registry is None:
+                lines += _help_of(field, getattr(options, field.name))
+            elif field.default != ():
+                name = registry.name_of(type(getattr(options, field.name)))
+                lines.append(f"  --{field.name} ({', '.join(registry.names())}; default {name})")
+                lines.append(f"      {field.metadata['help']}")
+        for field, part in _parts(options):
+            if dataclasses.fields(part):
+                name = field.metadata["part_of"].name_of(type(part))
+                lines.append(f"\n{field.metadata['part_of'].kind.capitalize()} {name}:")
+                for own_field in dataclasses.fields(part):
+                    lines += _help_of(own_field, getattr(part, own_field.name))
+        lines.append("")
     return "\n".join(lines)
+
+
+def _help_of(field: dataclasses.Field, value: Any) -> list[str]:
+    if isinstance(value, tuple):
+        value = ",".join(map(str, value))
+    notes = [bounds_text(field)] if bounds_text(field) else []
+    if value not in (None, ""):
+        notes.append(f"default {value}")
+    return [
+        f"  --{field.name}" + (f" ({'; '.join(notes)})" if notes else ""),
+        f"      {field.metadata['help']}",
+    ]

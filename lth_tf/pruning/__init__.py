@@ -1,59 +1,59 @@
 """From trained weights to the next masks.
 
-A criterion is a function `(trained, origin, generator) -> scores` on the arrays of
-one layer, in a file of its own; what scores lowest is pruned first. How many
-weights go, and out of which layers, is decided in `select`.
+A criterion is a function `criterion(context) -> scores`, in a file of its own, over the
+`PruningContext` of a network; what scores lowest is pruned first. How many weights go, and
+out of which layers, is decided in `select`.
 """
 
+import dataclasses
 import numbers
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
-from lth_tf.config import ProcedureConfig
+from lth_tf.config import CRITERIA
 from lth_tf.errors import UsageError
 from lth_tf.masking.arrays import Masks
 from lth_tf.pruning import select
-from lth_tf.registry import Registry
-from lth_tf.seeding import generator
+from lth_tf.pruning.context import PruningContext
 
-CRITERIA = Registry("method", package=__name__)
 register = CRITERIA.register
 
 
 def prune(
-    masks: Masks,
-    trained: dict[str, np.ndarray],
-    origin: dict[str, np.ndarray],
+    context: PruningContext,
     rates: dict[str, float],
-    config: ProcedureConfig,
+    criterion: str | Callable[[PruningContext], dict[str, Any]],
+    scope: str,
     level: int,
 ) -> Masks:
     """Returns the masks of a level.
 
     Args:
-        masks: the masks the weights were trained under: those of the level
-            before, or of the dense network with the strategy oneshot.
-        trained: weight path -> float array at the end of that training.
-        origin: weight path -> float array that training started from.
-        rates: weight path -> fraction of its remaining weights pruned a level.
-        config: method, scope, strategy and seed.
-        level: the level the result is for; only names its random stream.
+        context: the masks and weights to prune from.
+        rates: weight path -> fraction of its remaining weights to prune.
+        criterion: name of a criterion, or one.
+        scope: "layerwise", or "global" to rank layers of the same rate together.
+        level: the level the result is for; for messages.
 
     Raises:
-        UsageError: if a layer would lose its last weight, or the method is
-            unknown.
+        UsageError: if a layer would lose its last weight, or the criterion is unknown or
+            does not score every weight.
     """
-    criterion = CRITERIA.get(config.method)
-    rounds = level if config.strategy == "oneshot" else 1
-    rates = {path: select.rate_after(rounds, rate) for path, rate in rates.items()}
-    scores = {
-        path: criterion(trained[path], origin[path], generator(config.seed, "prune", level, path))
-        for path in masks
-        if rates[path]
-    }
-    chosen = select.layerwise if config.scope == "layerwise" else select.across_layers
-    pruned = chosen(scores, {path: masks[path] for path in scores}, rates)
+    masks = context.masks
+    pruned = {path: mask for path, mask in masks.items() if rates[path]}
+    scores = CRITERIA.get(criterion)(dataclasses.replace(context, masks=pruned))
+    for path, mask in pruned.items():
+        shape = np.shape(scores.get(path))
+        if path not in scores or shape != mask.shape:
+            raise UsageError(
+                f"Expected of the criterion {CRITERIA.name_of(criterion)} a score for every "
+                f"weight: an array of shape {mask.shape} for {path!r}. Received: "
+                f"{shape if path in scores else 'none'}."
+            )
+    choose = select.layerwise if scope == "layerwise" else select.across_layers
+    pruned = choose(scores, pruned, rates)
     for path, mask in pruned.items():
         if not mask.any() and masks[path].any():
             raise UsageError(_emptied(path, level))
@@ -107,39 +107,45 @@ def _names(path: str) -> list[str]:
     return [*parts[:-1], *("/".join(parts[: n + 1]) for n in range(len(parts)))]
 
 
-def plan(sizes: dict[str, int], rates: dict[str, float], config: ProcedureConfig) -> list[int]:
-    """Returns the number of weights remaining at levels 0, 1, ..., config.levels.
+def plan(
+    sizes: dict[str, int],
+    rates: dict[str, float],
+    *,
+    levels: int,
+    scope: str,
+    cumulative: bool = False,
+) -> list[int]:
+    """Returns the number of weights remaining at levels 0, 1, ..., levels.
 
     Args:
         sizes: weight path -> number of weights.
         rates: weight path -> fraction of its remaining weights pruned a level.
-        config: scope, strategy and levels.
+        levels: number of the last level.
+        scope: "layerwise", or "global" to rank layers of the same rate together.
+        cumulative: every level is pruned from the dense network, not from the one before.
 
     Raises:
-        UsageError: if a layer would lose its last weight, or the method is
-            unknown.
+        UsageError: if a layer would lose its last weight.
     """
-    CRITERIA.get(config.method)
-    totals = []
-    sizes_now = _pools(sizes, rates, config)
-    for level in range(config.levels + 1):
-        if level and config.strategy == "oneshot":
-            sizes_now = _pools(sizes, rates, config)
-        rounds = level if config.strategy == "oneshot" else min(level, 1)
-        for name, (size, rate) in sizes_now.items():
+    dense = _pools(sizes, rates, scope)
+    now, totals = dense, [sum(sizes.values())]
+    for level in range(1, levels + 1):
+        rounds, before = (level, dense) if cumulative else (1, now)
+        now = {}
+        for name, (size, rate) in before.items():
             left = size - select.count(size, select.rate_after(rounds, rate))
             if left == 0:
                 raise UsageError(_emptied(name, level))
-            sizes_now[name] = (left, rate)
-        totals.append(sum(size for size, _ in sizes_now.values()))
+            now[name] = (left, rate)
+        totals.append(sum(size for size, _ in now.values()))
     return totals
 
 
 def _pools(
-    sizes: dict[str, int], rates: dict[str, float], config: ProcedureConfig
+    sizes: dict[str, int], rates: dict[str, float], scope: str
 ) -> dict[str, tuple[int, float]]:
     """Returns what is ranked together: name -> number of weights and prune rate."""
-    if config.scope == "layerwise":
+    if scope == "layerwise":
         return {path: (size, rates[path]) for path, size in sizes.items()}
     pools: dict[str, tuple[int, float]] = {}
     for path, size in sizes.items():

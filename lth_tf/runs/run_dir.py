@@ -14,7 +14,6 @@ last and means that the level is done; see `stage_files` for what lies beside it
 """
 
 import contextlib
-import dataclasses
 import os
 import pathlib
 import shutil
@@ -326,11 +325,11 @@ class RunDir:
                 f"Expected a run of the kind {found.kind}, as {self._config_path} says. "
                 f"Received: {config.kind}. Choose another folder."
             )
+        old, new = found.values(in_run_name=True), config.values(in_run_name=True)
         different = [
-            f"{field.name}={getattr(found, field.name)!r}, not {getattr(config, field.name)!r}"
-            for field in dataclasses.fields(config)
-            if not field.metadata["extent"]
-            and getattr(found, field.name) != getattr(config, field.name)
+            f"{name}={old.get(name)!r}, not {new.get(name)!r}"
+            for name in {**old, **new}
+            if old.get(name) != new.get(name)
         ]
         if different:
             raise UsageError(

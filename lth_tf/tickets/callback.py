@@ -11,20 +11,25 @@ import numpy as np
 from lth_tf import pruning
 from lth_tf.config import FitConfig
 from lth_tf.errors import UsageError
-from lth_tf.masking.arrays import check_same_weights
+from lth_tf.masking.arrays import Masks, check_same_weights
 from lth_tf.masking.groups import weight_groups
 from lth_tf.masking.model import (
     get_masks,
     get_weights,
     mask_model,
+    set_masks,
+    set_weights,
 )
-from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.methods.base import Method
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import ORIGIN, Stage
 from lth_tf.tickets import judging
-from lth_tf.tickets import ticket as tickets
-from lth_tf.tickets.fit_level import ORIGIN, Level
+from lth_tf.tickets.fit_level import Level
 from lth_tf.tickets.fit_start import FreshState
 from lth_tf.tickets.fit_storage import FitStorage
 from lth_tf.tickets.level_callbacks import LevelCallbacks
+from lth_tf.tickets.procedure import Procedure, stages
+from lth_tf.tickets.reinitialize import new_weights
 from lth_tf.tickets.running_fit import check_fit, fingerprint, running_fit
 
 
@@ -56,10 +61,11 @@ class TicketCallback(keras.callbacks.Callback):
             being left dense; or a function that is given the path of a weight, e.g.
             "fc1/kernel". Convolutions are the group conv, the last masked layer is
             output, and all others are fc.
-        method: pruning criterion, e.g. "magnitude".
+        method: how tickets are found: a name out of lth_tf/methods, or an object such as
+            `IMP(strategy="oneshot", start="continue")`.
+        criterion: which weights stay: a name out of lth_tf/pruning, e.g. "magnitude", or a
+            function of a `PruningContext`.
         scope: "layerwise", or "global" to rank all weights of the same rate together.
-        strategy: "iterative", or "oneshot" to prune the dense network to each size.
-        start: "rewind", or "continue" to train on from the trained weights.
         skip: what is left unmasked, see `mask_model`.
         rewind_epoch: every level starts from the weights after this many epochs, which
             are trained first; 0 is before training. Optimizer and learning-rate schedule
@@ -78,6 +84,8 @@ class TicketCallback(keras.callbacks.Callback):
         seed: seed of random criteria.
         checkpoint_seconds: time between checkpoints inside a level.
         verbose: 1 prints a line a level.
+        **options: options of the method, e.g. strategy="oneshot" or start="continue", and numbers
+            of controls, e.g. reinits=1 or random_masks=2, each trained as long as a level.
 
     Raises:
         UsageError: if an argument does not fit, the run directory is of other
@@ -101,10 +109,9 @@ class TicketCallback(keras.callbacks.Callback):
         epochs_per_level: int,
         levels: int,
         prune_rates: float | Mapping[str, float] | Callable[[str], float] = 0.2,
-        method: str = "magnitude",
+        method: str | Method = "imp",
+        criterion: str | Callable = "magnitude",
         scope: str = "layerwise",
-        strategy: str = "iterative",
-        start: str = "rewind",
         skip: Iterable[str] | Callable[[str], bool] = (),
         rewind_epoch: int = 0,
         test_data: Any = None,
@@ -114,6 +121,7 @@ class TicketCallback(keras.callbacks.Callback):
         seed: int = 0,
         checkpoint_seconds: float = 60.0,
         verbose: int = 1,
+        **options: Any,
     ):
         super().__init__()
         self.run_dir = RunDir(run_dir)
@@ -122,15 +130,19 @@ class TicketCallback(keras.callbacks.Callback):
             epochs_per_level=epochs_per_level,
             levels=levels,
             method=method,
+            criterion=criterion,
             scope=scope,
-            strategy=strategy,
-            start=start,
             rewind_epoch=rewind_epoch,
             metric=metric or "",
             mode=mode,
             seed=seed,
-        )
-        pruning.CRITERIA.get(method)
+        ).replace(**options)
+        if self._config.method.rewind(self._config):
+            raise UsageError(
+                "Expected rewind_epoch: in fit a level starts from the weights after an epoch. "
+                "Received: a method with an iteration to rewind to."
+            )
+        pruning.CRITERIA.get(criterion)
         self._prune_rates = prune_rates
         self._skip = skip
         self._test_data = test_data
@@ -154,8 +166,8 @@ class TicketCallback(keras.callbacks.Callback):
         Levels may end early; training stops after the last one in any case.
         """
         config = self._config
-        left = config.levels + 1 - len(self._finished())
         first = 0 if self.run_dir.has_origin() else config.rewind_epoch
+        left = len([s for s in stages(config) if not self.run_dir.has(s)])
         return first + left * config.epochs_per_level
 
     def set_model(self, model: keras.Model) -> None:
@@ -181,8 +193,6 @@ class TicketCallback(keras.callbacks.Callback):
             if self.run_dir.has_origin():
                 self._check_model()
             self._fresh = FreshState(self.model, self.run_dir)
-            if not self.run_dir.has_origin() and not self._config.rewind_epoch:
-                self.run_dir.save_origin(get_weights(self.model))
             self._level_callbacks.fit_begins()
             self._go_on()
             if self._level is None and self._verbose:
@@ -214,8 +224,9 @@ class TicketCallback(keras.callbacks.Callback):
             if not self._level.done:
                 self._level.save_progress(every=self._checkpoint_seconds)
                 return
-            summary = self._level.finish()
-            self._news = _line(summary) if summary else ""
+            self._procedure.finish(self._level.ticket, *self._level.finish())
+            stage = self._level.ticket.stage
+            self._news = "" if stage == ORIGIN else _line(self.run_dir.summary(stage))
             self.model.stop_training |= self._all_done()
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
@@ -238,8 +249,10 @@ class TicketCallback(keras.callbacks.Callback):
             elif not self._level.done:
                 self._level.save_progress()
             if self._verbose and not self._all_done():
+                trainings = [s for s in self._procedure.stages() if s != ORIGIN]
+                done = sum(map(self._procedure.done, trainings))
                 print(
-                    f"{len(self._finished())} of {self._config.levels + 1} levels are done. The "
+                    f"{done} of {len(trainings)} levels are done. The "
                     f"others take {self.epochs} epochs: fit goes on with epochs=callback.epochs."
                 )
         self._storage.close()
@@ -252,15 +265,23 @@ class TicketCallback(keras.callbacks.Callback):
 
     def _checked_config(self) -> FitConfig:
         """Returns the config of the run, once the model is known."""
-        masks = get_masks(self.model)
-        self._rates = pruning.layer_rates(weight_groups(self.model), self._prune_rates)
+        dense = {path: np.ones_like(mask) for path, mask in get_masks(self.model).items()}
+        rates = pruning.layer_rates(weight_groups(self.model), self._prune_rates)
         config = dataclasses.replace(
             self._config,
             network=self.model.name,
-            prune_rates=", ".join(f"{path}={rate:g}" for path, rate in self._rates.items()),
+            prune_rates=", ".join(f"{path}={rate:g}" for path, rate in rates.items()),
             judged_on="validation data" if self._test_data is None else "test data",
         )
-        pruning.plan({path: mask.size for path, mask in masks.items()}, self._rates, config)
+        self._procedure = Procedure(
+            config,
+            self.run_dir,
+            dense=dense,
+            rates=rates,
+            initial=lambda: get_weights(self.model),
+            new_weights=lambda *stream: new_weights(self.model, config.seed, *stream),
+            rewind=config.rewind_epoch,
+        )
         return config
 
     def _check_model(self) -> None:
@@ -272,51 +293,40 @@ class TicketCallback(keras.callbacks.Callback):
                 f"{error}"
             ) from error
 
-    def _finished(self) -> list[Stage]:
-        stages = [Stage(level) for level in range(self._config.levels + 1)]
-        return [stage for stage in stages if self.run_dir.has(stage)]
-
     def _all_done(self) -> bool:
-        return len(self._finished()) == self._config.levels + 1
+        return all(map(self._procedure.done, self._procedure.stages()))
 
     def _go_on(self) -> None:
-        """Puts the model where the first level that is not done starts, or ends the training."""
+        """Puts the model where the first stage that is not done starts, or ends the training."""
         self._level = None
-        masks = {path: np.ones_like(mask) for path, mask in get_masks(self.model).items()}
-        if self._all_done():
+        ticket = self._procedure.next()
+        if ticket is None:
             self._go_to_last_level()
             self.model.stop_training = True
             return
-        if not self.run_dir.has_origin():
-            stage, start = ORIGIN, get_weights(self.model)
-        else:
-            done = self._finished()
-            levels = map(Stage, range(self._config.levels + 1))
-            stage = next(stage for stage in levels if stage not in done)
-            start = self.run_dir.origin()
-            if stage.level:
-                masks, start = tickets.next_ticket(
-                    self.run_dir, stage.level, self._rates, self._config
-                )
-        tickets.rewind(self.model, masks, start)
+        self._rewind(ticket.masks, ticket.weights)
         self._start_afresh()
         self._level = Level(
-            stage,
-            masks,
+            # The weights are in the model: a second copy would stay for the whole level.
+            dataclasses.replace(ticket, weights={}),
             self.model,
             self._fresh,
             self._config,
             self.run_dir,
-            LevelCallbacks([]) if stage == ORIGIN else self._level_callbacks,
+            LevelCallbacks([]) if ticket.stage == ORIGIN else self._level_callbacks,
             self._test_data,
         )
-        if stage == ORIGIN:
+        if ticket.stage == ORIGIN:
             # Nothing else knows the weights it starts from.
             self._level.save_progress()
 
     def _go_to_last_level(self) -> None:
-        last = Stage(self._config.levels)
-        tickets.rewind(self.model, self.run_dir.mask(last), self.run_dir.trained(last))
+        last = Stage(self._config.method.levels(self._config))
+        self._rewind(self.run_dir.mask(last), self.run_dir.trained(last))
+
+    def _rewind(self, masks: Masks, weights: dict[str, np.ndarray]) -> None:
+        set_masks(self.model, masks)
+        set_weights(self.model, weights)
 
     def _start_afresh(self) -> None:
         """Resets optimizer, random generators and level callbacks: all levels begin alike."""
@@ -363,10 +373,11 @@ def _check_strategy(model: keras.Model) -> None:
 def _line(summary: dict[str, Any]) -> str:
     """Returns what is printed of a finished level."""
     metric, _ = judging.judged_by(summary)
+    control = summary["control"]
     early_stop, final = (
         judging.text(summary[f"{name}_test_accuracy"], metric) for name in ("early_stop", "final")
     )
     return (
-        f"level {summary['level']}: {100 * summary['density']:.2f} % remaining, early stop at "
+        f"level {summary['level']}{control and ', ' + control}: {100 * summary['density']:.2f} % remaining, early stop at "
         f"iteration {summary['early_stop_iteration']:,} with {early_stop}, {final} at the last"
     )

@@ -1,118 +1,224 @@
-"""The procedure: train, prune, rewind, again (paper, section 2)."""
+"""Finding tickets: a procedure, and what trains its stages."""
 
+import contextlib
+import dataclasses
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import keras
 
 from lth_tf import networks, pruning
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
-from lth_tf.masking import arrays as mask_counts
-from lth_tf.masking.model import get_masks, get_weights
-from lth_tf.runs.history import Evaluation
-from lth_tf.runs.run_dir import RunDir, Stage
-from lth_tf.tickets import ticket as tickets
+from lth_tf.masking.arrays import density
+from lth_tf.masking.model import get_masks, get_weights, set_masks, set_weights
+from lth_tf.methods.base import Ticket, Weights
+from lth_tf.runs.history import History
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import ORIGIN
+from lth_tf.seeding import stream_seed
+from lth_tf.tickets.listener import RunListener
+from lth_tf.tickets.procedure import Procedure
 from lth_tf.training.trainer import Trainer
 
 
-class Watcher:
-    """Is told what happens while tickets are sought; this one does nothing."""
+class Learner(Protocol):
+    """Trains a ticket, in whatever way."""
 
-    def run_started(self, weights: int) -> None:
-        """Called once the network is built, with the number of its prunable weights."""
-
-    def stage_started(self, stage: Stage, density: float, iteration: int) -> None:
-        """Called before a stage trains on from `iteration`."""
-
-    def evaluated(self, stage: Stage, evaluation: Evaluation) -> None:
-        """Called after every evaluation."""
-
-    def stage_finished(self, stage: Stage, summary: dict) -> None:
-        """Called when a stage is on the disk, also for one that was already there."""
+    def train(
+        self, ticket: Ticket, listeners: Sequence[RunListener]
+    ) -> tuple[Weights, History | None]:
+        """Returns the weights at the end, pruned ones as 0, and what was measured."""
 
 
 def find_tickets(
     config: ExperimentConfig,
     data: Data,
-    run_dir: RunDir,
+    run_dir: RunDir | str | os.PathLike,
     *,
     jit: str = "auto",
     checkpoint_seconds: float = 60.0,
-    watchers: Sequence[Watcher] = (),
-) -> None:
-    """Runs one trial of an experiment; goes on where an earlier call stopped.
+    listeners: Sequence[RunListener] = (),
+    make_learner: "LearnerMaker | None" = None,
+) -> RunDir:
+    """Runs one seed of an experiment; goes on where an earlier call stopped.
 
-    Must be called inside `run_dir.writing(...)`. Nothing of the level before is
-    needed to train a level but its files, so a stage that is done is skipped.
+    Nothing of the level before is needed to train a level but its files, so a stage that
+    is done is skipped.
 
     Args:
         config: what to run.
         data: what to train on.
-        run_dir: where the results go.
+        run_dir: where the results go: a path, or a run directory inside its `writing`.
         jit: see `Trainer`.
         checkpoint_seconds: time between checkpoints inside a level.
-        watchers: are told what happens.
+        listeners: hear of every stage and evaluation.
+        make_learner: what trains the stages; None for `trainer_learner`.
+
+    Returns:
+        The run directory.
 
     Raises:
         UsageError: if the network or method is unknown, pruning would empty a
             layer, or a file of the run directory is damaged.
         RunError: if a loss is not finite or a file cannot be written.
     """
-    model = tickets.new_model(config, data, "init")
-    rates = pruning.layer_rates(networks.groups(model), config.prune_rates())
-    dense = get_masks(model)
-    pruning.plan({path: mask.size for path, mask in dense.items()}, rates, config)
-    for watcher in watchers:
-        watcher.run_started(mask_counts.total(dense))
-    trainer = Trainer(model, data, config, jit)
-    if not run_dir.has_origin():
-        run_dir.save_origin(tickets.origin(model, trainer, config))
-    for level in range(config.levels + 1):
-        origin = run_dir.origin()
-        masks, start = dense, origin
-        if level:
-            masks, start = tickets.next_ticket(run_dir, level, rates, config)
-        for ticket in tickets.at_level(level, masks, start, origin, config, data):
-            stage = Stage(level, ticket.control)
-            if not run_dir.has(stage):
-                _train(stage, ticket, model, trainer, run_dir, checkpoint_seconds, watchers)
-            for watcher in watchers:
-                watcher.stage_finished(stage, run_dir.summary(stage))
+    with contextlib.ExitStack() as stack:
+        if not isinstance(run_dir, RunDir):
+            run_dir = RunDir(run_dir)
+            stack.enter_context(run_dir.writing(config, {}))
+        model = new_model(config, data, "init")
+        procedure = network_procedure(config, data, run_dir, model)
+        setup = Setup(config, data, run_dir, model, jit, checkpoint_seconds)
+        learner = (make_learner or trainer_learner)(setup)
+        train_stages(procedure, learner, run_dir, listeners)
+    return run_dir
 
 
-def _train(
-    stage: Stage,
-    ticket: tickets.Ticket,
-    model: keras.Model,
-    trainer: Trainer,
-    run_dir: RunDir,
-    checkpoint_seconds: float,
-    watchers: Sequence[Watcher],
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What a learner is made from: the arguments of `find_tickets`, and the masked network."""
+
+    config: ExperimentConfig
+    data: Data
+    run_dir: RunDir
+    model: keras.Model
+    jit: str
+    checkpoint_seconds: float
+
+
+LearnerMaker = Callable[[Setup], Learner]
+
+
+def trainer_learner(setup: Setup) -> "TrainerLearner":
+    """Returns what trains with a `Trainer`."""
+    trainer = Trainer(setup.model, setup.data, setup.config, setup.jit)
+    return TrainerLearner(setup.model, trainer, setup.run_dir, setup.checkpoint_seconds)
+
+
+def train_stages(
+    procedure: Procedure, learner: Learner, run_dir: RunDir, listeners: Sequence[RunListener] = ()
 ) -> None:
-    """Trains a stage from its ticket, or from its checkpoint."""
-    tickets.rewind(model, ticket.masks, ticket.weights)
-    masks = ticket.masks
-    start = _resume(stage, ticket, trainer, run_dir)
-    for watcher in watchers:
-        watcher.stage_started(stage, mask_counts.density(masks), start)
-    saved = time.monotonic()
-    for evaluation in trainer.evaluations():
-        run_dir.append_metrics(stage, evaluation.to_json())
-        for watcher in watchers:
-            watcher.evaluated(stage, evaluation)
-        if time.monotonic() - saved >= checkpoint_seconds:
-            run_dir.save_progress(stage, trainer.state())
-            saved = time.monotonic()
-    run_dir.save_stage(stage, masks, get_weights(model), trainer.history())
+    """Trains every stage of a procedure that is not done."""
+    for listener in listeners:
+        listener.run_started(procedure.plan[0])
+    for stage in procedure.stages():
+        if not procedure.done(stage):
+            ticket = procedure.ticket(stage)
+            procedure.finish(ticket, *learner.train(ticket, listeners))
+        if stage != ORIGIN:
+            for listener in listeners:
+                listener.stage_finished(stage, run_dir.summary(stage))
 
 
-def _resume(stage: Stage, ticket: tickets.Ticket, trainer: Trainer, run_dir: RunDir) -> int:
-    """Restarts or restores the trainer and returns the iteration it is at."""
-    state = run_dir.progress(stage)
-    if state is None:
-        trainer.restart(ticket.iteration)
-    else:
-        trainer.restore(state)
-    run_dir.forget_metrics(stage, after=-1 if state is None else trainer.iteration)
-    return trainer.iteration
+class TrainerLearner:
+    """Trains tickets with a `Trainer`, from their checkpoint if there is one.
+
+    Args:
+        model: the masked network.
+        trainer: trains it.
+        run_dir: where checkpoints and evaluations go.
+        checkpoint_seconds: time between checkpoints.
+    """
+
+    def __init__(
+        self, model: keras.Model, trainer: Trainer, run_dir: RunDir, checkpoint_seconds: float
+    ):
+        self._model = model
+        self._trainer = trainer
+        self._run_dir = run_dir
+        self._checkpoint_seconds = checkpoint_seconds
+
+    def train(
+        self, ticket: Ticket, listeners: Sequence[RunListener]
+    ) -> tuple[Weights, History | None]:
+        """Trains a ticket to its end.
+
+        Raises:
+            RunError: if a loss is not finite or a file cannot be written.
+        """
+        rewind(self._model, ticket)
+        trainer, stage = self._trainer, ticket.stage
+        start = self._resume(ticket)
+        for listener in listeners:
+            listener.stage_started(stage, density(ticket.masks), start)
+        saved = time.monotonic()
+        for evaluation in trainer.evaluations(until=ticket.stop):
+            self._run_dir.append_metrics(stage, evaluation.to_json())
+            for listener in listeners:
+                listener.evaluated(stage, evaluation)
+            if time.monotonic() - saved >= self._checkpoint_seconds:
+                self._run_dir.save_progress(stage, trainer.state())
+                saved = time.monotonic()
+        history = None if stage == ORIGIN else trainer.history()
+        return get_weights(self._model), history
+
+    def _resume(self, ticket: Ticket) -> int:
+        """Restarts or restores the trainer and returns the iteration it is at."""
+        state = self._run_dir.progress(ticket.stage)
+        if state is None:
+            self._trainer.restart(ticket.start)
+        else:
+            self._trainer.restore(state)
+        after = -1 if state is None else self._trainer.iteration
+        self._run_dir.forget_metrics(ticket.stage, after=after)
+        return self._trainer.iteration
+
+
+def network_procedure(
+    config: ExperimentConfig, data: Data, run_dir: RunDir, model: keras.Model
+) -> Procedure:
+    """Returns the procedure of a config's network.
+
+    Args:
+        config: what to run.
+        data: gives the shape of an input and the number of classes.
+        run_dir: where the results go.
+        model: the masked network at its initialization.
+
+    Raises:
+        UsageError: if pruning would empty a layer.
+    """
+
+    def new_weights(*stream: str | int) -> Weights:
+        return get_weights(new_model(config, data, *stream))
+
+    return Procedure(
+        config,
+        run_dir,
+        dense=get_masks(model),
+        rates=network_rates(config, model),
+        initial=lambda: new_weights("init"),
+        new_weights=new_weights,
+        rewind=config.method.rewind(config),
+    )
+
+
+def network_rates(config: ExperimentConfig, model: keras.Model) -> dict[str, float]:
+    """Returns weight path -> fraction of its remaining weights pruned a level."""
+    return pruning.layer_rates(networks.groups(model), config.prune_rates())
+
+
+def new_model(config: ExperimentConfig, data: Data, *stream: str | int) -> keras.Model:
+    """Returns the config's network, masked and dense, initialized from a stream.
+
+    Args:
+        config: network and seed.
+        data: gives the shape of an input and the number of classes.
+        *stream: name of the random stream, e.g. "init".
+
+    Raises:
+        UsageError: if there is no such network.
+    """
+    seed = stream_seed(config.seed, *stream)
+    return networks.build(
+        config.network, data.image_shape, data.classes, seed, dropout_rate=config.dropout_rate
+    )
+
+
+def rewind(model: keras.Model, ticket: Ticket) -> None:
+    """Makes the model a ticket: masks it, and puts the survivors back to its weights."""
+    set_masks(model, ticket.masks)
+    set_weights(model, ticket.weights)

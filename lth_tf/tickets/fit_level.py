@@ -8,25 +8,22 @@ import numpy as np
 
 from lth_tf.config import FitConfig
 from lth_tf.errors import RunError, UsageError
-from lth_tf.masking.arrays import Masks
 from lth_tf.masking.model import get_weights, set_weights, weight_variables
+from lth_tf.methods.base import Ticket, Weights
 from lth_tf.runs.history import Evaluation, History, from_columns, to_columns
-from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import ORIGIN
 from lth_tf.tickets import judging
 from lth_tf.tickets.fit_start import FreshState
 from lth_tf.tickets.held import Held, Snapshot
 from lth_tf.tickets.level_callbacks import LevelCallbacks
-
-# Before level 0: the training up to the epoch that every level starts from.
-ORIGIN = Stage(0, "origin")
 
 
 class Level:
     """What is known of a level in the middle of a `fit`.
 
     Args:
-        stage: which level it is, or ORIGIN.
-        masks: what it is trained under.
+        ticket: what it starts from.
         model: the compiled model, at the weights the level starts from.
         fresh: its optimizers and random generators, as a level starts.
         config: epochs of a level, and the metric that counts.
@@ -41,8 +38,7 @@ class Level:
 
     def __init__(
         self,
-        stage: Stage,
-        masks: Masks,
+        ticket: Ticket,
         model: keras.Model,
         fresh: FreshState,
         config: FitConfig,
@@ -50,11 +46,11 @@ class Level:
         callbacks: LevelCallbacks,
         test_data: Any = None,
     ):
-        self.stage = stage
+        self.ticket = ticket
+        self.stage = stage = ticket.stage
         self.epoch = 0
         self.done = False
-        self._epochs = config.rewind_epoch if stage == ORIGIN else config.epochs_per_level
-        self._masks = masks
+        self._epochs = ticket.stop or config.epochs_per_level
         self._model = model
         self._fresh = fresh
         self._weights = weight_variables(model)
@@ -150,11 +146,10 @@ class Level:
             self._run_dir.save_progress(self.stage, self._state)
             self._saved = time.monotonic()
 
-    def finish(self) -> dict[str, Any]:
-        """Records the level, and returns its summary; of ORIGIN only the weights."""
+    def finish(self) -> tuple[Weights, History | None]:
+        """Returns the weights at the level's end and what was measured; of ORIGIN nothing."""
         if self.stage == ORIGIN:
-            self._run_dir.save_origin(get_weights(self._model))
-            return {}
+            return get_weights(self._model), None
         last = Snapshot(self._weights)
         self._callbacks.tell("on_train_end", self._logs)
         recorded, best, final = self._validated, self._best_evaluation(), self._evaluations[-1]
@@ -180,8 +175,7 @@ class Level:
             metric=metric,
             mode=judging.direction(metric, self._model.metrics, self._config.mode),
         )
-        self._run_dir.save_stage(self.stage, self._masks, get_weights(self._model), history)
-        return self._run_dir.summary(self.stage)
+        return get_weights(self._model), history
 
     def _best_evaluation(self) -> Evaluation:
         return min(self._evaluations, key=lambda e: e.validation_loss)

@@ -12,23 +12,25 @@ import keras
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from lth_tf import networks, pruning
+from lth_tf import networks
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
 from lth_tf.errors import RunError, UsageError
 from lth_tf.masking.model import get_masks, set_masks, set_weights
 from lth_tf.runs.provenance import data_record, provenance, versions
-from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
 from lth_tf.seeding import stream_seed
-from lth_tf.tickets import ticket as tickets
-from lth_tf.tickets.find import Watcher, find_tickets
+from lth_tf.tickets.find import find_tickets, network_rates, new_model
+from lth_tf.tickets.listener import RunListener
+from lth_tf.tickets.procedure import plan
+from lth_tf.tuning.listeners import EnoughLevels, Patience, TuningListener
 from lth_tf.tuning.memory import released_functions
 from lth_tf.tuning.objective import ACCURACY, Outcome, Result, judge
 from lth_tf.tuning.oracles import make_oracle, saved_trials
 from lth_tf.tuning.project import Project
 from lth_tf.tuning.roles import address, role
 from lth_tf.tuning.space import check_space, search_space
-from lth_tf.tuning.watchers import EnoughLevels, Patience, TuningWatcher
 
 
 class _Fatal(keras_tuner.errors.FatalError):
@@ -69,7 +71,7 @@ class TicketTuner(keras_tuner.Tuner):
         checkpoint_seconds: time between checkpoints inside a level.
         overwrite: delete an earlier search in the folder first.
         about: what the run directories say beside their config: versions, device, data.
-        watcher: is told what happens.
+        listener: hears what happens.
 
     Attributes:
         project: the files of the search.
@@ -105,7 +107,7 @@ class TicketTuner(keras_tuner.Tuner):
         checkpoint_seconds: float = 60.0,
         overwrite: bool = False,
         about: dict[str, Any] | None = None,
-        watcher: TuningWatcher | None = None,
+        listener: TuningListener | None = None,
     ):
         _check(config, tolerance, max_trials, patience)
         self.role = role()
@@ -114,17 +116,16 @@ class TicketTuner(keras_tuner.Tuner):
         self._tolerance, self._patience = tolerance, patience
         self._jit, self._checkpoint_seconds = jit, checkpoint_seconds
         self._about = about or provenance(data=data_record(data), versions=versions("keras-tuner"))
-        self._watcher = watcher or TuningWatcher()
+        self._listener = listener or TuningWatcher()
         self._max_trials = max_trials
         self._told: set[str] = set()
 
-        model = tickets.new_model(config, data, "init")
-        self._groups = networks.groups(model)
-        self._sizes = {path: mask.size for path, mask in get_masks(model).items()}
+        model = new_model(config, data, "init")
+        self._model, self._dense = model, get_masks(model)
         self._plan(config)
         space = searched
         if not isinstance(space, keras_tuner.HyperParameters):
-            space = search_space(config, self._groups.values(), searched)
+            space = search_space(config, networks.groups(model).values(), searched)
         check_space(space)
         self.space = space
         oracle = make_oracle(
@@ -153,7 +154,7 @@ class TicketTuner(keras_tuner.Tuner):
     @property
     def weights(self) -> int:
         """Number of prunable weights of the dense network."""
-        return sum(self._sizes.values())
+        return sum(mask.size for mask in self._dense.values())
 
     def search(self) -> None:
         """Runs the trials that are not done; returns at once if there are none.
@@ -167,7 +168,7 @@ class TicketTuner(keras_tuner.Tuner):
                 written, or a worker loses its chief.
         """
         if self.role != "chief":
-            self._watcher.reference_known(self.reference())
+            self._listener.reference_known(self.reference())
         with self._leading():
             if not self.finished():
                 with _errors():
@@ -183,7 +184,7 @@ class TicketTuner(keras_tuner.Tuner):
         if not run_dir.has(Stage(0)):
             with self._only_here("the dense network", run_dir):
                 if not run_dir.has(Stage(0)):
-                    self._watcher.training_started(None, config)
+                    self._listener.training_started(None, config)
                     self._find_tickets(config, run_dir)
         return run_dir.summary(Stage(0))
 
@@ -204,7 +205,7 @@ class TicketTuner(keras_tuner.Tuner):
             config = self.trial_config(trial.hyperparameters.values)
             run_dir = self.project.trial(trial.trial_id)
             with self._only_here(f"trial {int(trial.trial_id)}", run_dir):
-                self._watcher.training_started(int(trial.trial_id), config)
+                self._listener.training_started(int(trial.trial_id), config)
                 self._run(config, run_dir)
             return self._outcome(run_dir).objective
         except Exception as error:
@@ -212,7 +213,7 @@ class TicketTuner(keras_tuner.Tuner):
 
     def trial_config(self, values: dict[str, Any]) -> ExperimentConfig:
         """Returns the config of a trial: as many levels as leave every layer a weight."""
-        config = dataclasses.replace(self._config, **values)
+        config = self._config.replace(**values)
         for levels in range(config.levels, 0, -1):
             shorter = dataclasses.replace(config, levels=levels)
             with contextlib.suppress(UsageError):
@@ -239,7 +240,7 @@ class TicketTuner(keras_tuner.Tuner):
                 f"Received: trial {int(trial.trial_id)}, which diverged."
             )
         stage = Stage(outcome.level)
-        model = tickets.new_model(run_dir.config(), self._data, "init")
+        model = new_model(run_dir.config(), self._data, "init")
         set_masks(model, run_dir.mask(stage))
         set_weights(model, run_dir.trained(stage))
         return model
@@ -262,7 +263,9 @@ class TicketTuner(keras_tuner.Tuner):
             if isinstance(error.__cause__, OSError):
                 raise
 
-    def _find_tickets(self, config: ExperimentConfig, run_dir: RunDir, *watchers: Watcher) -> None:
+    def _find_tickets(
+        self, config: ExperimentConfig, run_dir: RunDir, *listeners: RunListener
+    ) -> None:
         with run_dir.writing(config, self._about), released_functions():
             find_tickets(
                 config,
@@ -270,12 +273,11 @@ class TicketTuner(keras_tuner.Tuner):
                 run_dir,
                 jit=self._jit,
                 checkpoint_seconds=self._checkpoint_seconds,
-                watchers=[self._watcher, *watchers],
+                listeners=[self._listener, *listeners],
             )
 
     def _plan(self, config: ExperimentConfig) -> None:
-        rates = pruning.layer_rates(self._groups, config.prune_rates())
-        pruning.plan(self._sizes, rates, config)
+        plan(config, self._dense, network_rates(config, self._model))
 
     def _outcome(self, run_dir: RunDir) -> Outcome:
         return judge(_summaries(run_dir), self.reference()[ACCURACY], self._tolerance)
@@ -297,7 +299,7 @@ class TicketTuner(keras_tuner.Tuner):
         # A chief that was killed hands out again what its workers still had.
         if trial.trial_id not in self._told:
             self._told.add(trial.trial_id)
-            self._watcher.trial_finished(self._result(trial))
+            self._listener.trial_finished(self._result(trial))
 
     def _overwrite(self) -> None:
         if self.role != "single":
@@ -311,7 +313,7 @@ class TicketTuner(keras_tuner.Tuner):
     def _only_here(self, what: str, run_dir: RunDir) -> Iterator[None]:
         """Waits until no other process works on a run directory."""
         with self.project.lock(
-            run_dir.path.name, waiting=lambda process: self._watcher.waiting(what, process)
+            run_dir.path.name, waiting=lambda process: self._listener.waiting(what, process)
         ):
             yield
 
@@ -357,9 +359,12 @@ def _check(config: ExperimentConfig, tolerance: float, max_trials: int, patience
     for name, value, least in (("max_trials", max_trials, 1), ("patience", patience, 0)):
         if value < least:
             raise UsageError(f"Expected {name} to be at least {least}. Received: {name}={value!r}.")
-    for name, value in (("trials", 1), ("reinits", 0), ("random_masks", 0)):
-        if getattr(config, name) != value:
+    asked = {"replicates": config.replicates - 1} | {
+        name: count for control in config.controls for name, count in control.values().items()
+    }
+    for name, value in asked.items():
+        if value:
             raise UsageError(
-                f"Expected {name}={value}: a search compares tickets of one seed without controls. "
-                f"Received: {name}={getattr(config, name)}. Run the best values again for more."
+                "Expected one replicate without controls: a search compares tickets of one seed. "
+                f"Received: {name}. Run the best values again for more."
             )

@@ -1,6 +1,5 @@
 """The values that a search tries, around those of a config."""
 
-import dataclasses
 from collections.abc import Iterable
 
 import keras_tuner
@@ -46,13 +45,14 @@ def search_space(
             f"Received: {', '.join(unknown) or 'none'}."
         )
     space = keras_tuner.HyperParameters()
+    values = config.values()
     for name in (name for name in possible if name in names):
         low, high, step = possible[name]
         if step is not None:
-            space.Int(name, low, high, step=step, default=getattr(config, name))
+            space.Int(name, low, high, step=step, default=values[name])
         else:
             sampling = "log" if name == "learning_rate" else "linear"
-            space.Float(name, low, high, sampling=sampling, default=getattr(config, name))
+            space.Float(name, low, high, sampling=sampling, default=values[name])
     return space
 
 
@@ -63,11 +63,7 @@ def check_space(space: keras_tuner.HyperParameters) -> None:
         UsageError: if a name is no field of ExperimentConfig, or one that all
             trials must share.
     """
-    fields = {
-        field.name
-        for field in dataclasses.fields(ExperimentConfig)
-        if not field.metadata["extent"] and field.name not in _OF_THE_SEARCH
-    }
+    fields = ExperimentConfig().values(in_run_name=True).keys() - set(_OF_THE_SEARCH)
     unknown = sorted({entry.name for entry in space.space} - fields)
     if unknown or not space.space:
         raise UsageError(
@@ -93,7 +89,9 @@ def _ranges(
         ranges["learning_rate"] = (short(rate / 10), short(3 * rate), None)
     iterations = config.iterations
     for name, part in (("warmup_iterations", 4), ("rewind_iteration", 10)):
-        highest = max(iterations // part, getattr(config, name))
+        if name not in config.values():
+            continue
+        highest = max(iterations // part, config.values()[name])
         if highest:
             ranges[name] = (0, highest, max(1, iterations // (10 * part)))
     return ranges

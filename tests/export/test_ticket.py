@@ -12,7 +12,7 @@ from export.config import ExportOptions
 from export.ticket import load, load_file
 from lth_tf.errors import UsageError
 from lth_tf.masking.model import mask_model, set_masks
-from lth_tf.runs.run_dir import Stage
+from lth_tf.runs.stage import Stage
 from lth_tf.tickets.callback import TicketCallback
 
 

@@ -12,7 +12,8 @@ from lth_tf.config import ExperimentConfig
 from lth_tf.errors import UsageError
 from lth_tf.files import read_arrays
 from lth_tf.runs.history import Evaluation, History
-from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
 
 CONFIG = ExperimentConfig(dataset="digits")
 MASKS = {"fc1/kernel": np.array([[1, 0], [0, 1]], np.uint8)}
@@ -104,7 +105,7 @@ def test_another_config_is_refused_and_named(run_dir):
 
 
 def test_more_levels_are_no_other_config(run_dir):
-    with run_dir.writing(dataclasses.replace(CONFIG, levels=30, reinits=2), {}):
+    with run_dir.writing(CONFIG.replace(levels=30, reinits=2), {}):
         assert run_dir.has(Stage(0))
     assert run_dir.config().levels == 30
 
@@ -192,7 +193,8 @@ import numpy as np
 from lth_tf.config import ExperimentConfig
 from lth_tf.cli.program import guarded
 from lth_tf.runs.history import Evaluation, History
-from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
 def work():
     run_dir = RunDir(sys.argv[1])
     with run_dir.writing(ExperimentConfig(dataset="digits"), {}):

@@ -11,7 +11,8 @@ from lth_tf import pruning
 from lth_tf.config import ExperimentConfig
 from lth_tf.errors import RunError, UsageError
 from lth_tf.masking.model import get_masks, get_weights
-from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
 from lth_tf.tickets.callback import TicketCallback
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -73,7 +74,7 @@ def test_levels_are_those_of_the_trainer(data, tmp_path):
     rates = pruning.layer_rates(
         {"fc1/kernel": "fc", "output/kernel": "output"}, config.prune_rates()
     )
-    planned = pruning.plan({"fc1/kernel": 1280, "output/kernel": 200}, rates, config)
+    planned = config.method.plan({"fc1/kernel": 1280, "output/kernel": 200}, rates, config)
     assert planned == [1480, 1204, 981]
     run_dir = callback.run_dir
     assert [run_dir.summary(Stage(n))["remaining"] for n in range(3)] == planned

@@ -9,7 +9,8 @@ import time
 
 import numpy as np
 
-from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
 
 ROOT = pathlib.Path(__file__).parents[2]
 

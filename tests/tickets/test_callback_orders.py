@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers as L
+from lth_tf.tickets.ticket import rewind
 from sklearn.datasets import load_digits
 
 from lth_tf.errors import UsageError
@@ -11,7 +12,6 @@ from lth_tf.masking.model import get_weights
 from lth_tf.runs.run_dir import RunDir, Stage
 from lth_tf.tickets.callback import TicketCallback
 from lth_tf.tickets.running_fit import _digest
-from lth_tf.tickets.ticket import rewind
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 SWAP = keras.callbacks.SwapEMAWeights

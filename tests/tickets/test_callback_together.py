@@ -8,7 +8,8 @@ from sklearn.datasets import load_digits
 
 from lth_tf.errors import RunError, UsageError
 from lth_tf.masking.model import get_weights
-from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
 from lth_tf.tickets.callback import TicketCallback
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -14,7 +14,8 @@ import pytest
 from lth_tf.errors import UsageError
 from lth_tf.masking import arrays as masks
 from lth_tf.networks import NETWORKS
-from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
 from tests.small_runs import Starts, assert_same_results, run
 
 
@@ -57,7 +58,7 @@ def test_every_level_starts_from_mask_times_origin(tmp_path, tiny, digits, monke
 
 def test_continue_starts_from_mask_times_trained(tmp_path, tiny, digits, monkeypatch):
     starts = Starts(monkeypatch).models
-    run_dir = run(tmp_path / "run", dataclasses.replace(tiny, start="continue"), digits)
+    run_dir = run(tmp_path / "run", tiny.replace(start="continue"), digits)
     kept, start = starts["level_02"]
     trained = run_dir.trained(Stage(1))
     np.testing.assert_array_equal(start["fc1/kernel"], trained["fc1/kernel"] * kept["fc1/kernel"])
@@ -66,7 +67,7 @@ def test_continue_starts_from_mask_times_trained(tmp_path, tiny, digits, monkeyp
 
 def test_rewinding_to_an_iteration(tmp_path, tiny, digits, monkeypatch):
     starts = Starts(monkeypatch).models
-    config = dataclasses.replace(tiny, rewind_iteration=20, reinits=1)
+    config = tiny.replace(rewind_iteration=20, reinits=1)
     run_dir = run(tmp_path / "run", config, digits)
     whole = run(tmp_path / "whole", dataclasses.replace(tiny, iterations=20, levels=0), digits)
     for path, value in whole.trained(Stage(0)).items():
@@ -81,7 +82,7 @@ def test_rewinding_to_an_iteration(tmp_path, tiny, digits, monkeypatch):
 
 
 def test_oneshot_prunes_the_dense_network(tmp_path, tiny, digits):
-    run_dir = run(tmp_path / "run", dataclasses.replace(tiny, strategy="oneshot"), digits)
+    run_dir = run(tmp_path / "run", tiny.replace(strategy="oneshot"), digits)
     assert [run_dir.summary(Stage(n))["remaining"] for n in range(3)] == [266_200, 213_060, 170_538]
     magnitude = np.abs(run_dir.trained(Stage(0))["fc1/kernel"])
     kept = run_dir.mask(Stage(2))["fc1/kernel"] == 1
@@ -90,7 +91,7 @@ def test_oneshot_prunes_the_dense_network(tmp_path, tiny, digits):
 
 def test_reinit_has_the_mask_and_other_weights(tmp_path, tiny, digits, monkeypatch):
     starts = Starts(monkeypatch).models
-    run(tmp_path / "run", dataclasses.replace(tiny, levels=1, reinits=2), digits)
+    run(tmp_path / "run", tiny.replace(levels=1, reinits=2), digits)
     kept, start = starts["level_01"]
     for k in range(2):
         mask, weights = starts[f"level_01/reinit_{k}"]
@@ -106,7 +107,7 @@ def test_reinit_has_the_mask_and_other_weights(tmp_path, tiny, digits, monkeypat
 @pytest.mark.parametrize("weights", ["new", "origin"])
 def test_random_mask_has_the_counts_of_the_ticket(tmp_path, tiny, digits, monkeypatch, weights):
     starts = Starts(monkeypatch).models
-    config = dataclasses.replace(tiny, levels=1, random_masks=1, random_mask_weights=weights)
+    config = tiny.replace(levels=1, random_masks=1, random_mask_weights=weights)
     run_dir = run(tmp_path / "run", config, digits)
     kept, _ = starts["level_01"]
     mask, start = starts["level_01/random_0"]
@@ -142,14 +143,14 @@ def test_random_masks_of_the_origin_keep_dense_weights_where_tickets_are_continu
 def test_finished_stages_are_skipped_and_more_can_be_added(tmp_path, tiny, digits, monkeypatch):
     first = run(tmp_path / "run", dataclasses.replace(tiny, levels=1), digits)
     trained = Starts(monkeypatch).models
-    run(tmp_path / "run", dataclasses.replace(tiny, levels=2, reinits=1), digits)
+    run(tmp_path / "run", tiny.replace(levels=2, reinits=1), digits)
     assert sorted(trained) == [
         "level_00/reinit_0",
         "level_01/reinit_0",
         "level_02",
         "level_02/reinit_0",
     ]
-    at_once = run(tmp_path / "once", dataclasses.replace(tiny, levels=2, reinits=1), digits)
+    at_once = run(tmp_path / "once", tiny.replace(levels=2, reinits=1), digits)
     assert first.finished() == at_once.finished()
     for stage in first.finished():
         np.testing.assert_array_equal(
@@ -228,8 +229,7 @@ def test_every_network_strategy_start_and_control(
     tmp_path, shared_trainer, network, strategy, start, control
 ):
     config, data = shared_trainer(network)
-    config = dataclasses.replace(
-        config,
+    config = config.replace(
         strategy=strategy,
         start=start,
         reinits=int(control == "reinit"),

@@ -3,12 +3,12 @@
 from typing import Any
 
 from lth_tf.config import ExperimentConfig
-from lth_tf.runs.run_dir import Stage
-from lth_tf.tickets.find import Watcher
+from lth_tf.runs.stage import Stage
+from lth_tf.tickets.listener import RunListener
 from lth_tf.tuning.objective import Result, out_of_patience
 
 
-class TuningWatcher(Watcher):
+class TuningListener(RunListener):
     """Is told what happens during a search; this one does nothing."""
 
     def waiting(self, what: str, process: str) -> None:
@@ -28,7 +28,7 @@ class EnoughLevels(Exception):
     """Ends a trial that is out of patience."""
 
 
-class Patience(Watcher):
+class Patience(RunListener):
     """Ends a trial after too many levels in a row that pruning has harmed.
 
     Args:

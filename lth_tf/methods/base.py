@@ -1,0 +1,179 @@
+"""What a method is: it says which trainings there are and what each starts from."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from lth_tf import pruning
+from lth_tf.masking.arrays import Masks
+from lth_tf.options import Options
+from lth_tf.pruning.context import Network
+from lth_tf.seeding import generator
+
+if TYPE_CHECKING:
+    from lth_tf.config import ProcedureConfig
+    from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
+
+Weights = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ticket:
+    """What a training starts from.
+
+    Attributes:
+        stage: which training it is.
+        masks: weight path -> uint8 array; 1 keeps.
+        weights: path -> array of every weight, pruned ones included.
+        start: how far the weights are trained already, in iterations (epochs in
+            `model.fit`): the schedule of learning rates goes on from there.
+        stop: where the training ends; None for the length of a level.
+    """
+
+    stage: "Stage"
+    masks: Masks
+    weights: Weights
+    start: int = 0
+    stop: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What methods and controls may look at: a run, as far as it has come.
+
+    Attributes:
+        config: levels, criterion, scope and seed.
+        rates: weight path -> fraction of its remaining weights pruned a level.
+        dense: weight path -> uint8 array of ones.
+        run_dir: masks and weights of the stages that are done.
+        rewind: how far the origin is trained, in iterations (epochs in `model.fit`).
+        new_weights: returns a new initialization; its arguments name the random stream.
+        network: gradients, for those who ask; None where there are no examples at hand.
+    """
+
+    config: "ProcedureConfig"
+    rates: dict[str, float]
+    dense: Masks
+    run_dir: "RunDir"
+    rewind: int
+    new_weights: Callable[..., Weights]
+    network: Network | None = None
+
+    def generator(self, *stream: str | int) -> np.random.Generator:
+        """Returns a random stream of the run's seed."""
+        return generator(self.config.seed, *stream)
+
+    def prune(self, source: "Stage", level: int, rounds: int = 1) -> Masks:
+        """Returns the masks that a finished stage's weights and the criterion give a level.
+
+        Args:
+            source: the stage whose masks and trained weights are pruned.
+            level: names the random stream.
+            rounds: how many levels are pruned at once.
+
+        Raises:
+            UsageError: if a layer would lose its last weight.
+        """
+        config = self.config
+        context = pruning.PruningContext(
+            masks=self.run_dir.mask(source),
+            trained=self.run_dir.trained(source),
+            origin=self.run_dir.origin(),
+            stream=(config.seed, "prune", level),
+            network=self.network,
+        )
+        rates = {path: pruning.select.rate_after(rounds, rate) for path, rate in self.rates.items()}
+        return pruning.prune(context, rates, config.criterion, config.scope, level)
+
+
+class Method(Options):
+    """One way to find tickets: a frozen dataclass, registered by its name.
+
+    Below it the methods need one or two of these. What is not overridden trains level 0
+    dense, from the origin, and prunes nothing.
+
+    Attributes:
+        finds_tickets: whether a level can win against the dense network; False where levels
+            are not trained from a common origin, as in gradual pruning.
+    """
+
+    finds_tickets: ClassVar[bool] = True
+
+    def check(self, config: "ProcedureConfig") -> None:
+        """Refuses a config that the method cannot work with; called when one is made.
+
+        Raises:
+            UsageError: if it does not fit.
+        """
+
+    def label(self) -> str:
+        """Returns the method in words, for tables and legends."""
+        return type(self).__name__
+
+    def details(self, config: "ProcedureConfig") -> str:
+        """Returns a line for the head of a run, "" for none."""
+        return ""
+
+    def levels(self, config: "ProcedureConfig") -> int:
+        """Returns the number of the last level."""
+        return config.levels
+
+    def plan(
+        self, sizes: dict[str, int], rates: dict[str, float], config: "ProcedureConfig"
+    ) -> list[int]:
+        """Returns the number of weights remaining at levels 0, 1, ...
+
+        Args:
+            sizes: weight path -> number of weights.
+            rates: weight path -> fraction of its remaining weights pruned a level.
+            config: levels, criterion and scope.
+
+        Raises:
+            UsageError: if a layer would lose its last weight.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.plan")
+
+    def rewind(self, config: "ProcedureConfig") -> int:
+        """Returns how far the dense network is trained before level 0, in iterations."""
+        return 0
+
+    def needs(self, level: int) -> int | None:
+        """Returns the level whose training a level's ticket is made from; None for none."""
+        return level - 1 if level else None
+
+    def prepare(self, level: int, context: Context) -> tuple[Masks, Weights]:
+        """Returns the masks of a level and the weights it starts from.
+
+        Nothing but what is on the disk is needed, so it can be called again.
+
+        Raises:
+            UsageError: if a layer would lose its last weight.
+        """
+        return context.dense, context.run_dir.origin()
+
+    def finish(self, ticket: Ticket, weights: Weights, context: Context) -> Masks:
+        """Returns the exact masks of the ticket that a training has ended with.
+
+        Args:
+            ticket: what it started from.
+            weights: what it ended with.
+            context: the run so far.
+        """
+        return ticket.masks
+
+    def effective(self, weight: Any, mask: Any, state: Any) -> Any:
+        """Returns what a layer computes with; by default weight * mask.
+
+        Only called of methods that override it, once a weight when the step is traced.
+        """
+        return weight * mask
+
+    def extra_loss(self, state: Any) -> Any:
+        """Returns what is added to the loss; by default nothing."""
+        return 0.0
+
+    def after_update(self, iteration: Any, gradients: dict[str, Any], state: Any) -> None:
+        """Changes masks or weights after an update, in the compiled step."""

@@ -1,0 +1,86 @@
+"""What a criterion may look at."""
+
+import dataclasses
+from typing import Protocol
+
+import numpy as np
+
+from lth_tf.errors import UsageError
+from lth_tf.masking.arrays import Masks
+from lth_tf.seeding import generator
+
+Arrays = dict[str, np.ndarray]
+
+
+class Network(Protocol):
+    """Derivatives of the training loss of a network on a batch of training examples."""
+
+    def gradients(self, weights: Arrays, masks: Masks) -> Arrays:
+        """Returns path -> gradient of the loss with respect to the effective weights.
+
+        Args:
+            weights: path -> array of every weight.
+            masks: weight path -> uint8 array.
+
+        Returns:
+            Masked weight path -> float array of the weight's shape; also of pruned weights.
+        """
+
+    def hessian_product(self, weights: Arrays, masks: Masks, direction: Arrays) -> Arrays:
+        """Returns path -> product of the loss's Hessian with a direction.
+
+        Args:
+            weights: path -> array of every weight.
+            masks: weight path -> uint8 array.
+            direction: masked weight path -> float array.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class PruningContext:
+    """What a criterion may look at.
+
+    Attributes:
+        masks: weight path -> uint8 array of the weights to score; 1 keeps.
+        trained: path -> float array of every weight at the end of training.
+        origin: path -> float array of every weight that training started from.
+        stream: name of the random stream.
+        network: derivatives of the loss, for criteria that ask for them.
+    """
+
+    masks: Masks
+    trained: Arrays
+    origin: Arrays
+    stream: tuple[str | int, ...] = (0,)
+    network: Network | None = None
+
+    def generator(self, path: str) -> np.random.Generator:
+        """Returns the random stream of one weight."""
+        return generator(*self.stream, path)
+
+    def gradients(self) -> Arrays:
+        """Returns weight path -> gradient of the training loss at the trained weights.
+
+        Raises:
+            UsageError: if there are no training examples at hand.
+        """
+        return self._derivatives().gradients(self.trained, self.masks)
+
+    def hessian_product(self, direction: Arrays) -> Arrays:
+        """Returns weight path -> product of the Hessian at the trained weights.
+
+        Args:
+            direction: weight path -> float array.
+
+        Raises:
+            UsageError: if there are no training examples at hand.
+        """
+        return self._derivatives().hessian_product(self.trained, self.masks, direction)
+
+    def _derivatives(self) -> Network:
+        if self.network is None:
+            raise UsageError(
+                "Expected training examples: this criterion needs gradients of the loss. "
+                "Received: none. Give examples=(inputs, labels)."
+            )
+        return self.network

@@ -1,0 +1,1 @@
+"""Run directories: what is kept of an experiment on the disk."""

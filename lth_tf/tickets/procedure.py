@@ -1,0 +1,165 @@
+"""What is trained next, and from what: the only place that knows the order."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from lth_tf.config import CONTROLS, CRITERIA, ProcedureConfig
+from lth_tf.controls.base import Control
+from lth_tf.masking.arrays import Masks
+from lth_tf.methods.base import Context, Ticket, Weights
+from lth_tf.pruning.context import Network
+from lth_tf.runs.history import History
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import ORIGIN, Stage
+
+
+class Procedure:
+    """The stages of one run, whatever trains them.
+
+    Everything it says follows from the config and the files of the run directory, so it can
+    be made anew at any time and goes on where the files end. Drivers ask
+    `next`, train the ticket in their way, and hand over what it came to with `finish`.
+
+    Args:
+        config: method, controls, levels, criterion and scope.
+        run_dir: where the stages lie; written by `finish`.
+        dense: weight path -> uint8 array of ones, of the prunable weights.
+        rates: weight path -> fraction of its remaining weights pruned a level.
+        initial: returns the weights of the network before any training.
+        new_weights: returns another initialization; its arguments name the random stream.
+        rewind: how far the origin is trained, in the driver's unit (iterations, epochs).
+        network: derivatives of the loss, for criteria that ask for them.
+
+    Attributes:
+        plan: number of weights remaining at levels 0, 1, ...
+
+    Raises:
+        UsageError: if a layer would lose its last weight.
+
+    Source:
+        Frankle & Carbin 2019, arXiv:1803.03635, section 2.
+    """
+
+    def __init__(
+        self,
+        config: ProcedureConfig,
+        run_dir: RunDir,
+        *,
+        dense: Masks,
+        rates: dict[str, float],
+        initial: Callable[[], Weights],
+        new_weights: Callable[..., Weights],
+        rewind: int = 0,
+        network: Network | None = None,
+    ):
+        self._config = config
+        self._method = config.method
+        self._run_dir = run_dir
+        self._initial = initial
+        self._context = Context(config, rates, dense, run_dir, rewind, new_weights, network)
+        self.plan = plan(config, dense, rates)
+
+    def stages(self) -> list[Stage]:
+        """Returns all stages in the order in which they are trained."""
+        return ([ORIGIN] if self._context.rewind else []) + stages(self._config)
+
+    def done(self, stage: Stage) -> bool:
+        """True if a stage is on the disk.
+
+        Raises:
+            UsageError: if it is, but one of its files is missing or cut short.
+        """
+        if stage == ORIGIN:
+            return self._run_dir.has_origin()
+        return self._run_dir.has(stage)
+
+    def next(self) -> Ticket | None:
+        """Returns what the first stage that is not done starts from; None if all are done.
+
+        Raises:
+            UsageError: if a layer would lose its last weight, or a file is damaged.
+        """
+        stage = next((stage for stage in self.stages() if not self.done(stage)), None)
+        return None if stage is None else self.ticket(stage)
+
+    def ticket(self, stage: Stage) -> Ticket:
+        """Returns what a stage starts from; what it needs must be done.
+
+        Raises:
+            UsageError: if a layer would lose its last weight, or a file is damaged.
+        """
+        context = self._context
+        if stage == ORIGIN:
+            return Ticket(stage, context.dense, self._initial(), stop=context.rewind)
+        if not self._run_dir.has_origin():
+            self._run_dir.save_origin(self._initial())
+        masks, weights = self._method.prepare(stage.level, context)
+        if not stage.control:
+            return Ticket(stage, masks, weights, context.rewind)
+        if self._run_dir.has(Stage(stage.level)):
+            masks = self._run_dir.mask(Stage(stage.level))
+        control = _control(self._config, stage.control)
+        masks, weights, start = control.prepare(stage.control, stage.level, masks, weights, context)
+        return Ticket(stage, masks, weights, start)
+
+    def finish(self, ticket: Ticket, weights: Weights, history: History | None) -> None:
+        """Records a stage that has been trained.
+
+        Args:
+            ticket: what it started from.
+            weights: path -> array of every weight at its end, pruned ones as 0.
+            history: what was measured on the way; None of the origin.
+        """
+        if ticket.stage == ORIGIN:
+            self._run_dir.save_origin(weights)
+            return
+        masks = ticket.masks
+        if not ticket.stage.control:
+            masks = self._method.finish(ticket, weights, self._context)
+        self._run_dir.save_stage(ticket.stage, masks, weights, history)
+
+
+def plan(config: ProcedureConfig, dense: Masks, rates: dict[str, float]) -> list[int]:
+    """Returns the number of weights remaining at levels 0, 1, ... of a config's method.
+
+    Args:
+        config: method, levels, criterion and scope.
+        dense: weight path -> array of a prunable weight's shape.
+        rates: weight path -> fraction of its remaining weights pruned a level.
+
+    Raises:
+        UsageError: if a layer would lose its last weight, or the criterion is unknown.
+    """
+    CRITERIA.get(config.criterion)
+    sizes = {path: np.size(mask) for path, mask in dense.items()}
+    return config.method.plan(sizes, rates, config)
+
+
+def stages(config: ProcedureConfig) -> list[Stage]:
+    """Returns the trainings of all levels, each level's ticket before its controls."""
+    return [
+        Stage(level, name)
+        for level in range(config.method.levels(config) + 1)
+        for name in ("", *control_names(config))
+    ]
+
+
+def control_names(config: ProcedureConfig) -> list[str]:
+    """Returns the names of a level's controls, e.g. "reinit_0"."""
+    return [
+        f"{CONTROLS.name_of(type(control))}_{k}"
+        for control in config.controls
+        for k in range(control.count)
+    ]
+
+
+def control_label(name: str) -> str:
+    """Returns a control in words: "random reinit" for "reinit_0", "" for no control."""
+    kind = name.rpartition("_")[0]
+    return CONTROLS.get(kind)().label() if kind else ""
+
+
+def _control(config: ProcedureConfig, name: str) -> Control:
+    kind = CONTROLS.get(name.rpartition("_")[0])
+    return next(control for control in config.controls if type(control) is kind)
