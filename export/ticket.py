@@ -18,7 +18,8 @@ from lth_tf import datasets, networks
 from lth_tf.errors import UsageError
 from lth_tf.files import damaged
 from lth_tf.masking.model import load_model, set_masks, set_weights, strip_masks
-from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
 from lth_tf.tickets.winning import smallest_winning
 
 _REPRESENTATIVE = 256  # examples that int8 ranges are chosen by

@@ -377,7 +377,8 @@ def _line(summary: dict[str, Any]) -> str:
     early_stop, final = (
         judging.text(summary[f"{name}_test_accuracy"], metric) for name in ("early_stop", "final")
     )
+    name = f"level {summary['level']}" + (f", {control}" if control else "")
     return (
-        f"level {summary['level']}{control and ', ' + control}: {100 * summary['density']:.2f} % remaining, early stop at "
-        f"iteration {summary['early_stop_iteration']:,} with {early_stop}, {final} at the last"
+        f"{name}: {100 * summary['density']:.2f} % remaining, early stop at iteration "
+        f"{summary['early_stop_iteration']:,} with {early_stop}, {final} at the last"
     )

@@ -116,7 +116,7 @@ class TicketTuner(keras_tuner.Tuner):
         self._tolerance, self._patience = tolerance, patience
         self._jit, self._checkpoint_seconds = jit, checkpoint_seconds
         self._about = about or provenance(data=data_record(data), versions=versions("keras-tuner"))
-        self._listener = listener or TuningWatcher()
+        self._listener = listener or TuningListener()
         self._max_trials = max_trials
         self._told: set[str] = set()
 

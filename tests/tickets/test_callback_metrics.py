@@ -10,7 +10,8 @@ from keras import layers as L
 from experiments.report import ReportOptions, report
 from experiments.results import outcome
 from lth_tf.errors import UsageError
-from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
 from lth_tf.tickets import judging
 from lth_tf.tickets.callback import TicketCallback
 from lth_tf.tickets.winning import smallest_winning, wins

@@ -8,7 +8,8 @@ from keras import layers as L
 
 from lth_tf.errors import UsageError
 from lth_tf.masking.model import get_masks, get_weights, weight_variables
-from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
 from lth_tf.tickets.callback import TicketCallback
 
 

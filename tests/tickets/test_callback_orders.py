@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 from keras import layers as L
-from lth_tf.tickets.ticket import rewind
 from sklearn.datasets import load_digits
 
 from lth_tf.errors import UsageError
-from lth_tf.masking.model import get_weights
-from lth_tf.runs.run_dir import RunDir, Stage
+from lth_tf.masking.model import get_weights, set_masks, set_weights
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
 from lth_tf.tickets.callback import TicketCallback
 from lth_tf.tickets.running_fit import _digest
 
@@ -116,7 +116,8 @@ def test_levels_start_from_the_origin_and_hold_what_was_validated(data, tmp_path
             np.testing.assert_array_equal(starts.seen[2 * level][path], value)
         trained = run_dir.trained(Stage(level))
         assert np.abs(trained["out/kernel"]).max() > 0
-        rewind(model, run_dir.mask(Stage(level)), trained)
+        set_masks(model, run_dir.mask(Stage(level)))
+        set_weights(model, trained)
         accuracy = model.evaluate(*held_out, verbose=0, return_dict=True)["accuracy"]
         assert run_dir.summary(Stage(level))["final_test_accuracy"] == pytest.approx(accuracy)
 
