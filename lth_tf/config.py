@@ -91,6 +91,12 @@ class ExperimentConfig(ProcedureConfig):
     )
     augment: bool = option(False, "Flip at random, pad by 4 pixels and crop at random.")
 
+    precision: str = option(
+        "float32",
+        "Type that the network computes in, beside float32 weights, masks and optimizer.",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+    )
+
     prune_rate_conv: float = option(
         0.0, "Fraction of the remaining convolution weights pruned a level.", minimum=0.0, below=1.0
     )

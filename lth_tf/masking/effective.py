@@ -87,7 +87,10 @@ class Binary(Effective):
         """Returns `weight` where `mask`, else 0."""
         if _pruned_are_zero.get():
             weight = keras.ops.convert_to_tensor(weight)
-            return _mask_gradient(weight, keras.ops.cast(mask, weight.dtype))
+            # By way of uint8: of a product with a cast bool XLA makes a selection, and what is
+            # added to it, as weight decay, is then rounded otherwise.
+            ones = keras.ops.cast(keras.ops.cast(mask, "uint8"), weight.dtype)
+            return _mask_gradient(weight, ones)
         return keras.ops.where(mask, weight, keras.ops.zeros((), weight.dtype))
 
 

@@ -17,16 +17,16 @@ def make_optimizer(config: ExperimentConfig) -> keras.optimizers.Optimizer:
 
 
 def add_weight_decay(
-    gradients: list[tf.Tensor], variables: list[Any], weight_decay: float
+    gradients: list[tf.Tensor], variables: list[Any], weight_decay: float | tf.Tensor
 ) -> list[tf.Tensor]:
     """Returns gradients with weight_decay * weight added to those of kernels (rank >= 2).
 
     Args:
         gradients: of `variables`, in their order.
         variables: of Keras or of tf_keras.
-        weight_decay: the factor; 0 changes nothing.
+        weight_decay: the factor; the number 0 changes nothing.
     """
-    if not weight_decay:
+    if isinstance(weight_decay, float) and not weight_decay:
         return gradients
     return [
         g + weight_decay * tf.convert_to_tensor(v) if len(v.shape) > 1 else g

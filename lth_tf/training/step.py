@@ -11,6 +11,7 @@ from lth_tf.masking.model import random_states, slots_of, to_numpy, weight_varia
 from lth_tf.seeding import stream_seed
 from lth_tf.training.hooks import Hooks
 from lth_tf.training.optimizers import add_weight_decay, make_optimizer
+from lth_tf.training.precision import computing_in
 from lth_tf.training.schedules import schedule
 
 
@@ -52,6 +53,9 @@ class DenseStep:
         self._hooks = hooks or Hooks()
         self._loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         self._optimizer = make_optimizer(config)
+        if config.precision == "mixed_float16":
+            # Small gradients are 0 in float16.
+            self._optimizer = keras.optimizers.LossScaleOptimizer(self._optimizer)
         self._schedule = schedule(config)
         self._variables = [*model.trainable_variables, *self._hooks.trainable_variables]
         self._optimizer.build(self._variables)
@@ -83,29 +87,35 @@ class DenseStep:
             # starts at 0 after rewinding: Adam's bias correction goes with its slots.
             self._optimizer.learning_rate.assign(self._schedule(iteration))
         with tf.GradientTape() as tape:
-            loss = self._loss(labels, self._model(inputs, training=True))
+            with computing_in(self._model, self._config.precision):
+                logits = self._model(inputs, training=True)
+            loss = self._loss(labels, logits)
             extra = additional_losses(self._model)
             hooked = self._hooks.extra_loss(iteration)
             if hooked is not None:
                 extra.append(tf.cast(hooked, loss.dtype))
             loss = tf.add_n([loss, *extra]) if extra else loss
+            scaled = self._optimizer.scale_loss(loss)  # itself but for float16
         gradients = tape.gradient(
-            loss, self._variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            scaled, self._variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
         if extra:
             gradients = self._masked(gradients)
-        self._optimizer.apply(
-            add_weight_decay(gradients, self._variables, self._config.weight_decay),
-            self._variables,
-        )
+        scale = self._optimizer.scale_loss(1.0)
+        decay = self._config.weight_decay and self._config.weight_decay * scale
+        self._optimizer.apply(add_weight_decay(gradients, self._variables, decay), self._variables)
         self._zero_constrained()
+        if self._config.precision == "mixed_float16":
+            gradients = [gradient / scale for gradient in gradients]
         self._hooks.after_update(iteration, self._by_path(gradients))
         return loss
 
     @pruned_are_zero()
     def measure(self, inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the batch's summed loss and how many of its labels are predicted."""
-        loss, correct = batch_totals(self._model(inputs, training=False), labels)
+        with computing_in(self._model, self._config.precision):
+            logits = self._model(inputs, training=False)
+        loss, correct = batch_totals(logits, labels)
         for extra in additional_losses(self._model):
             loss += extra * labels.shape.num_elements()
         return loss, correct
@@ -153,6 +163,7 @@ def batch_totals(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Te
     Returns:
         float32 scalar, int32 scalar.
     """
+    logits = tf.cast(logits, tf.float32)
     losses = keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     correct = tf.equal(tf.argmax(logits, -1, tf.int32), labels)
     return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(correct, tf.int32))

@@ -129,7 +129,7 @@ class Exchange(Hooks):
 
     def after_update(self, iteration, gradients):
         self.seen.assign(tf.stack([self.seen[0], self.seen[1] + 1, iteration]))
-        pruned = tf.equal(self.mask.value, 0)
+        pruned = tf.logical_not(tf.cast(self.mask.value, tf.bool))
         still = tf.reduce_all(tf.equal(tf.boolean_mask(gradients["hidden/kernel"], pruned), 0.0))
         tf.debugging.assert_equal(still, True)
         self.mask.assign(tf.cond(iteration == 3, lambda: self.exchanged(), lambda: self.mask.value))
