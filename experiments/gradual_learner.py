@@ -28,12 +28,17 @@ def learner(setup: Setup) -> "GradualLearner":
     """Returns what trains the levels of a run of gradual pruning.
 
     Raises:
-        UsageError: if the method is another one.
+        UsageError: if the method is another one, or the precision is not float32.
     """
     method = setup.config.method
     if not isinstance(method, Gradual):
         raise UsageError(
             f"Expected method=gradual of this program. Received: method={method.label()}."
+        )
+    if setup.config.precision != "float32":
+        raise UsageError(
+            "Expected precision=float32: gradual pruning in tf_keras knows nothing else. "
+            f"Received: precision={setup.config.precision}."
         )
     return GradualLearner(setup)
 

@@ -204,6 +204,11 @@ def test_a_loss_that_is_not_finite(digits, tmp_path, monkeypatch):
         (["--prune_begin=0.6"], "Received: prune_begin=0.6, prune_end=0.5 of 50000 iterations."),
         (["--iterations=100"], "Expected at least prune_frequency=100 iterations from prune_begin"),
         (["--prune_end=1.1"], "prune_end to be a number in [0.0, 1.0]. Received: prune_end=1.1."),
+        (
+            ["--precision=mixed_float16"],
+            "Expected precision=float32: gradual pruning in tf_keras knows nothing else. "
+            "Received: precision=mixed_float16.",
+        ),
         (["--method=imp"], "Expected method=gradual of this program. Received: method=iterative."),
         (["--scope=global"], "Expected scope=layerwise"),
         (["--start=continue"], "--start, which is one of --method=imp."),
