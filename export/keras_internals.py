@@ -40,3 +40,8 @@ def calls_in_order(model: keras.Model) -> list[Any]:
 def has_graph(model: keras.Model) -> bool:
     """Whether the calls that a model consists of are known."""
     return hasattr(model, "_nodes_by_depth")
+
+
+def own_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """Returns the variables that a layer holds itself, not those of layers below it."""
+    return [*layer._trainable_variables, *layer._non_trainable_variables]

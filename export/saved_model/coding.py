@@ -27,21 +27,23 @@ _SCALES_SHARE = 0.01  # of a kernel's bytes that its scales may add
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """What the decoder must know of each kernel, int32 [kernels] each.
+    """What the decoder must know of each kernel, int32 [kernels] each unless said otherwise.
 
     Attributes:
         counts: weights stored.
         low_bits: low bits of a gap.
-        starts: position of the kernel's first weight, all kernels in a row.
-        skips: what to add to the sum of all gaps up to a weight to get its position.
+        unary_starts: byte at which the kernel's unary parts begin; [kernels + 1], with the end.
+        low_starts: byte at which its low bits begin.
+        first_numbers: place of its first number.
         periods: weights of a kernel that are `periods` apart share a scale.
         first_scales: index of the kernel's first scale, or of its first value.
     """
 
     counts: np.ndarray
     low_bits: np.ndarray
-    starts: np.ndarray
-    skips: np.ndarray
+    unary_starts: np.ndarray
+    low_starts: np.ndarray
+    first_numbers: np.ndarray
     periods: np.ndarray
     first_scales: np.ndarray
 
@@ -55,7 +57,8 @@ class Coded:
         numbers_are: "float32" or "float16" values; "int8" steps, each as large as the
             weight's scale; or "indices" of a kernel's values, which stand in `scales`.
         table: what the decoder must know of each kernel.
-        unary: unary parts of all gaps, uint8, 8 bits a byte, lowest first.
+        unary: unary parts of all gaps, uint8, 8 bits a byte, lowest first; a kernel begins
+            with a byte.
         low: low bits of all gaps, likewise, and 4 bytes of padding.
         numbers: uint8 [bytes a number, weights stored]: the bytes of the same
             significance together, which deflates better.
@@ -109,12 +112,23 @@ def encode(kernels: list[np.ndarray], values: str) -> Coded:
     if values != "int8" and (indexed := _indexed(stored)):
         numbers_are, (stored, scales) = "indices", indexed
     numbers = np.concatenate(stored)
+    unary = [_unary(gap >> bits) for gap, bits in zip(gaps, low_bits, strict=True)]
+    low = [_low(gap, bits) for gap, bits in zip(gaps, low_bits, strict=True)]
+    rows = {
+        "counts": [gap.size for gap in gaps],
+        "low_bits": low_bits,
+        "unary_starts": np.cumsum([0, *(part.size for part in unary)]),
+        "low_starts": _sums_before([part.size for part in low]),
+        "first_numbers": _sums_before([gap.size for gap in gaps]),
+        "periods": [max(1, scale.size) for scale in scales],
+        "first_scales": _sums_before([scale.size for scale in scales]),
+    }
     return Coded(
         shapes=tuple(kernel.shape for kernel in kernels),
         numbers_are=numbers_are,
-        table=_table(flats, gaps, low_bits, scales),
-        unary=_unary(np.concatenate([gap >> b for gap, b in zip(gaps, low_bits, strict=True)])),
-        low=_low(gaps, low_bits),
+        table=Table(**{name: np.asarray(row, np.int32) for name, row in rows.items()}),
+        unary=np.concatenate(unary),
+        low=np.concatenate([*low, np.zeros(4, np.uint8)]),
         numbers=np.ascontiguousarray(numbers.view(np.uint8).reshape(-1, numbers.itemsize).T),
         scales=np.concatenate(scales).astype(np.float32),
     )
@@ -177,25 +191,6 @@ def _best_low_bits(gaps: np.ndarray) -> int:
     return int(np.argmin(sizes))
 
 
-def _table(
-    flats: list[np.ndarray],
-    gaps: list[np.ndarray],
-    low_bits: list[int],
-    scales: list[np.ndarray],
-) -> Table:
-    starts = _sums_before([flat.size for flat in flats])
-    covered = _sums_before([int((gap + 1).sum()) for gap in gaps])
-    rows = {
-        "counts": [gap.size for gap in gaps],
-        "low_bits": low_bits,
-        "starts": starts,
-        "skips": starts - covered - 1,
-        "periods": [max(1, scale.size) for scale in scales],
-        "first_scales": _sums_before([scale.size for scale in scales]),
-    }
-    return Table(**{name: np.asarray(row, np.int32) for name, row in rows.items()})
-
-
 def _sums_before(sizes: list[int]) -> np.ndarray:
     return np.cumsum([0, *sizes])[:-1]
 
@@ -208,10 +203,6 @@ def _unary(quotients: np.ndarray) -> np.ndarray:
     return np.packbits(bits, bitorder="little")
 
 
-def _low(gaps: list[np.ndarray], low_bits: list[int]) -> np.ndarray:
-    bits = [
-        ((gap[:, np.newaxis] >> np.arange(b)) & 1).astype(np.uint8).ravel()
-        for gap, b in zip(gaps, low_bits, strict=True)
-    ]
-    packed = np.packbits(np.concatenate(bits), bitorder="little")
-    return np.concatenate([packed, np.zeros(4, np.uint8)])
+def _low(gaps: np.ndarray, low_bits: int) -> np.ndarray:
+    bits = (gaps[:, np.newaxis] >> np.arange(low_bits)) & 1
+    return np.packbits(bits.astype(np.uint8).ravel(), bitorder="little")

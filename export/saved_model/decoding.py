@@ -1,8 +1,7 @@
-"""Reads kernels that `export.coding` has coded, with stock TensorFlow operations.
+"""Reads kernels that `export.saved_model.coding` has coded, with stock TensorFlow operations.
 
-The operations become part of the exported file and run once, when it is loaded.
-Gaps, bits and values of all kernels are read together: the number of operations
-does not grow with the number of kernels, but for a slice and a reshape.
+The operations become part of the exported file and run once, when it is loaded: in a loop,
+kernel by kernel, so that neither their number nor the memory they take grows with the network.
 """
 
 import numpy as np
@@ -15,62 +14,112 @@ _left = tf.bitwise.left_shift
 _right = tf.bitwise.right_shift
 
 
-def decode(coded: Coded) -> list[tf.Tensor]:
-    """Returns the kernels, float32, of their own shapes.
+class Decoder:
+    """Reads one kernel after the other.
 
     In a function that is traced, only the coded bytes become constants of it.
+
+    Args:
+        coded: the kernels.
     """
-    kernel = _kernel_of_each_weight(coded)
-    gaps = _gaps(coded, kernel)
-    table = coded.table
-    positions = tf.cumsum(gaps + 1) + tf.gather(table.skips, kernel)
-    values = _values(coded, kernel, positions)
-    sizes = [_size(shape) for shape in coded.shapes]
-    # Raw operations: each function of tf.* adds several to the file.
-    flat = _raw.ScatterNd(
-        indices=_raw.ExpandDims(input=positions, axis=1), updates=values, shape=[sum(sizes)]
+
+    def __init__(self, coded: Coded):
+        self._coded = coded
+        self._unary, self._low = tf.constant(coded.unary), tf.constant(coded.low)
+        numbers = tf.io.decode_raw(_numbers(coded), tf.uint8)
+        self._numbers = _raw.Reshape(tensor=numbers, shape=coded.numbers.shape)
+        table = coded.table
+        ranks = np.array([len(shape) for shape in coded.shapes])
+        rows = (
+            table.counts,
+            table.low_bits,
+            table.unary_starts[:-1],
+            np.diff(table.unary_starts),
+            table.low_starts,
+            table.first_numbers,
+            table.periods,
+            table.first_scales,
+            np.cumsum(ranks) - ranks,
+            ranks,
+        )
+        self._table = tf.constant(np.stack(rows, axis=1).astype(np.int32))
+        self._lengths = tf.constant(np.concatenate(coded.shapes).astype(np.int32))
+
+    def __call__(self, kernel: int | tf.Tensor) -> tf.Tensor:
+        """Returns a kernel, float32, by its place."""
+        row = tf.unstack(tf.gather(self._table, kernel), num=10)
+        count, width, unary, unary_size, low, number, period, scale, first_length, rank = row
+        shape = _slice(self._lengths, first_length, rank)
+        gaps = self._gaps(_slice(self._unary, unary, unary_size), low, width, count)
+        positions = tf.cumsum(gaps + 1) - 1
+        values = self._values(number, count, scale, period, positions)
+        # Raw operations: each function of tf.* adds several to the file.
+        flat = _raw.ScatterNd(
+            indices=_raw.ExpandDims(input=positions, axis=1),
+            updates=values,
+            shape=_raw.Prod(input=shape, axis=[0], keep_dims=True),
+        )
+        return _raw.Reshape(tensor=flat, shape=shape)
+
+    def _gaps(
+        self, unary: tf.Tensor, low: tf.Tensor, width: tf.Tensor, count: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns how many zeros lie before each stored weight, int32."""
+        bits = _right(_raw.ExpandDims(input=unary, axis=1), np.arange(8, dtype=np.uint8)) & 1
+        ends = tf.cast(_raw.Where(condition=tf.reshape(bits, [-1]))[:, 0], tf.int32)
+        high = ends - tf.concat([[-1], ends[:-1]], 0) - 1
+        first = tf.range(count) * width
+        places = low + first // 8
+        window = tf.gather(self._low, _raw.ExpandDims(input=places, axis=1) + [[0, 1, 2, 3]])
+        window = tf.bitcast(window, tf.int32)
+        return _left(high, width) + (_right(window, first % 8) & (_left(1, width) - 1))
+
+    def _values(
+        self,
+        number: tf.Tensor,
+        count: tf.Tensor,
+        scale: tf.Tensor,
+        period: tf.Tensor,
+        positions: tf.Tensor,
+    ) -> tf.Tensor:
+        """Returns the values of the stored weights, float32."""
+        coded = self._coded
+        numbers = tf.gather(self._numbers, number + tf.range(count), axis=1)
+        if coded.numbers_are in ("float32", "float16"):
+            numbers = tf.bitcast(_raw.Transpose(x=numbers, perm=[1, 0]), coded.numbers_are)
+            return numbers if coded.numbers_are == "float32" else tf.cast(numbers, tf.float32)
+        if coded.numbers_are == "indices":
+            return tf.gather(
+                coded.scales, scale + tf.cast(_raw.Reshape(tensor=numbers, shape=[-1]), tf.int32)
+            )
+        scales = scale + tf.math.floormod(positions, period)
+        steps = tf.cast(tf.bitcast(_raw.Reshape(tensor=numbers, shape=[-1]), tf.int8), tf.float32)
+        return steps * tf.gather(coded.scales, scales)
+
+
+def decode(coded: Coded) -> list[tf.Tensor]:
+    """Returns the kernels, float32, of their own shapes."""
+    decoder = Decoder(coded)
+    return [decoder(kernel) for kernel in range(len(coded.shapes))]
+
+
+def decode_into(stored: tf.Tensor, coded: Coded) -> tf.Tensor:
+    """Returns a list of tensors, a variant, with the kernels added to it."""
+    decoder = Decoder(coded)
+
+    def add(kernel, stored):
+        added = _raw.TensorListPushBack(input_handle=stored, tensor=decoder(kernel))
+        return kernel + 1, added
+
+    _, stored = tf.while_loop(
+        lambda kernel, _: kernel < len(coded.shapes), add, (0, stored), parallel_iterations=1
     )
-    pieces = _raw.SplitV(value=flat, size_splits=sizes, axis=0, num_split=len(sizes))
-    return [
-        _raw.Reshape(tensor=piece, shape=shape)
-        for piece, shape in zip(pieces, coded.shapes, strict=True)
-    ]
+    return stored
 
 
-def _kernel_of_each_weight(coded: Coded) -> tf.Tensor:
-    """Returns the index of the kernel that each stored weight belongs to."""
-    ends = coded.table.counts.cumsum(dtype=np.int32)[np.newaxis]
-    weights = tf.range(int(ends[0, -1]))[tf.newaxis]
-    kernel = _raw.UpperBound(sorted_inputs=ends, values=weights, out_type=tf.int32)
-    return tf.reshape(kernel, [-1])
-
-
-def _gaps(coded: Coded, kernel: tf.Tensor) -> tf.Tensor:
-    """Returns how many zeros lie before each stored weight, int32."""
-    bits = _right(tf.constant(coded.unary)[:, tf.newaxis], np.arange(8, dtype=np.uint8))
-    ends = tf.cast(_raw.Where(condition=tf.reshape(bits & 1, [-1]))[:, 0], tf.int32)
-    high = ends - tf.concat([[-1], ends[:-1]], 0) - 1
-    widths = tf.gather(coded.table.low_bits, kernel)
-    first = tf.cumsum(widths, exclusive=True)
-    window = tf.gather(tf.constant(coded.low), tf.range(4) + first[:, tf.newaxis] // 8)
-    window = tf.reduce_sum(_left(tf.cast(window, tf.int32), [[0, 8, 16, 24]]), 1)
-    low = _right(window, first % 8) & (_left(1, widths) - 1)
-    return _left(high, widths) + low
-
-
-def _values(coded: Coded, kernel: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-    """Returns the values of the stored weights, float32."""
-    table, numbers = coded.table, _numbers(coded)
-    if coded.numbers_are in ("float32", "float16"):
-        planes = tf.reshape(tf.io.decode_raw(numbers, tf.uint8), [coded.numbers.shape[0], -1])
-        return tf.cast(tf.bitcast(tf.transpose(planes), coded.numbers_are), tf.float32)
-    first = tf.gather(table.first_scales, kernel)
-    if coded.numbers_are == "indices":
-        indices = tf.cast(tf.io.decode_raw(numbers, tf.uint8), tf.int32)
-        return tf.gather(coded.scales, first + indices)
-    offset = positions - tf.gather(table.starts, kernel)
-    scales = first + tf.math.floormod(offset, tf.gather(table.periods, kernel))
-    return tf.cast(tf.io.decode_raw(numbers, tf.int8), tf.float32) * tf.gather(coded.scales, scales)
+def _slice(numbers: tf.Tensor, start: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    begin, size = (_raw.Reshape(tensor=number, shape=[1]) for number in (start, size))
+    return _raw.Slice(input=numbers, begin=begin, size=size)
 
 
 def _numbers(coded: Coded) -> tf.Tensor:
@@ -79,10 +128,3 @@ def _numbers(coded: Coded) -> tf.Tensor:
     if len(small) < coded.numbers.size:
         return tf.io.decode_compressed(small, "ZLIB")
     return tf.constant(coded.numbers.tobytes())
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size

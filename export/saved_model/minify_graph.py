@@ -39,6 +39,9 @@ def minify(path: pathlib.Path) -> None:
         _strip_node(node, defaults)
     for function in meta.graph_def.library.function:
         _strip_function(function, defaults)
+        # Ends of the others are known to the signatures.
+        if function.signature.name not in meta.object_graph_def.concrete_functions:
+            _rename_ends(function)
     _rename_functions(meta)
     meta.meta_info_def.ClearField("stripped_op_list")
     file.write_bytes(saved.SerializeToString(deterministic=True))
@@ -118,6 +121,22 @@ def _strip_function(function: function_pb2.FunctionDef, defaults: _Defaults) -> 
     for returned in (function.ret, function.control_ret):
         for key in list(returned):
             returned[key] = _with_new_node(returned[key], renamed)
+
+
+def _rename_ends(function: function_pb2.FunctionDef) -> None:
+    """Gives arguments and results short names, without the numbers of the process."""
+    inputs = {a.name: f"i{i}" for i, a in enumerate(function.signature.input_arg)}
+    for argument in function.signature.input_arg:
+        argument.name = inputs[argument.name]
+    for node in function.node_def:
+        node.input[:] = [_with_new_node(entry, inputs) for entry in node.input]
+    results = []
+    for i, output in enumerate(function.signature.output_arg):
+        results.append((f"o{i}", _with_new_node(function.ret[output.name], inputs)))
+        output.name = f"o{i}"
+    function.ret.clear()
+    for name, entry in results:
+        function.ret[name] = entry
 
 
 def _merge_constants(function: function_pb2.FunctionDef) -> None:

@@ -51,9 +51,8 @@ class _Kernels(tf.saved_model.experimental.TrackableResource):
         stored = _raw.EmptyTensorList(
             element_shape=-1, max_num_elements=-1, element_dtype=tf.float32
         )
-        for kernel in decoding.decode(self._coded):
-            stored = _raw.TensorListPushBack(input_handle=stored, tensor=kernel)
-        _raw.AssignVariableOp(resource=self.resource_handle, value=stored)
+        filled = decoding.decode_into(stored, self._coded)
+        _raw.AssignVariableOp(resource=self.resource_handle, value=filled)
 
     def _destroy_resource(self):
         _raw.DestroyResourceOp(resource=self.resource_handle, ignore_lookup_error=True)

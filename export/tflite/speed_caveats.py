@@ -51,9 +51,10 @@ def speed_caveats(model: keras.Model, values: str) -> list[str]:
     ]
     if not slow:
         return []
+    most = 100 * direct_density(rows=1)
     return [
-        f"tflite: zeros make dense layers above {100 * direct_density(rows=1):.0f} % density "
-        f"smaller, not faster: {', '.join(slow)}."
+        f"tflite: zeros make dense layers above {most:.0f} % density smaller, "
+        f"not faster: {', '.join(slow)}."
     ]
 
 
