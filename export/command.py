@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import tempfile
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ from export.config import ExportOptions
 from export.finetuning.finetune import cluster_weights, quantization_aware
 from export.formats import FORMATS, Format, Stored, WriteOptions
 from export.signature import signature_of
-from export.size import SizeReport, bytes_on_disk, kernel_arrays, size_report
+from export.size import SizeReport, kernel_arrays, size_report
 from export.ticket import Ticket
 from export.timing import Latency, latency
 from export.verification import Verification, verify
@@ -54,13 +55,14 @@ def run(options: ExportOptions) -> list[Artifact]:
     source = load(options)
     forms = [FORMATS.get(name) for name in options.formats]
     _refuse_missing_data(options, source, forms)
-    print(f"{source.title}\n{_kernel_line(source.model)}", flush=True)
-    source = dataclasses.replace(source, model=_finetuned(source, options))
-    small = _compacted(source.model) if options.compact else source.model
+    say = (lambda *_, **__: None) if options.json else print
+    say(f"{source.title}\n{_kernel_line(source.model)}", flush=True)
+    source = dataclasses.replace(source, model=_finetuned(source, options, say))
+    small = _compacted(source.model, say) if options.compact else source.model
     folder = pathlib.Path(options.output_dir or source.folder)
-    print(f"Writing and verifying {', '.join(options.formats)} ...", flush=True)
+    say(f"Writing and verifying {', '.join(options.formats)} ...", flush=True)
     artifacts = [export_one(form, small, source, options, folder) for form in forms]
-    print(report.text(artifacts, source))
+    print((report.as_json if options.json else report.text)(artifacts, source, small))
     return artifacts
 
 
@@ -103,7 +105,7 @@ def _refuse_missing_data(options: ExportOptions, source: Ticket, forms: list[For
         )
 
 
-def _finetuned(source: Ticket, options: ExportOptions) -> keras.Model:
+def _finetuned(source: Ticket, options: ExportOptions, say: Callable[..., None]) -> keras.Model:
     if not options.cluster and not options.qat:
         return source.model
     arguments = {
@@ -113,22 +115,22 @@ def _finetuned(source: Ticket, options: ExportOptions) -> keras.Model:
     (inputs,) = source.train.inputs.values()
     train = (source.model, inputs, source.train.labels)
     if options.qat:
-        print("Fine-tuning for int8 ...", flush=True)
+        say("Fine-tuning for int8 ...", flush=True)
         return quantization_aware(*train, clusters=options.cluster, **arguments)
-    print(f"Fine-tuning to {options.cluster} values a kernel ...", flush=True)
+    say(f"Fine-tuning to {options.cluster} values a kernel ...", flush=True)
     return cluster_weights(*train, clusters=options.cluster, **arguments)
 
 
-def _compacted(model: keras.Model) -> keras.Model:
+def _compacted(model: keras.Model, say: Callable[..., None]) -> keras.Model:
     """Returns the model without units that cannot matter, or as it is if it hides its layers."""
     try:
         small = compact(model)
     except NotCompactable:
-        print("Its layers cannot be followed from input to output: no units are removed.")
+        say("Its layers cannot be followed from input to output: no units are removed.")
         return model
     before, after = _weights(model), _weights(small)
     if after < before:
-        print(f"Without units that cannot matter kernels have room for {after:,}.")
+        say(f"Without units that cannot matter kernels have room for {after:,}.")
     return small
 
 
@@ -166,14 +168,13 @@ def export_one(
         )
         with tempfile.TemporaryDirectory() as scratch:
             dense = pathlib.Path(scratch, f"dense{form.suffix}")
-            measured, dense_bytes = None, 0
+            measured, size = None, size_report(partial, small, values, dense_bytes=0)
             try:
                 form.write_dense(source.model, dense, source.signature, write)
-                dense_bytes = bytes_on_disk(dense)
+                size = size_report(partial, small, values, dense_path=dense)
                 measured = _latency(form, partial, dense, source, options)
             except RunError as error:
                 remarks.append(f"{form.name}: not compared with the dense file: {error}")
-            size = size_report(partial, small, values, dense_bytes=dense_bytes)
     payload = form.payload_bytes(small, values)
     return Artifact(
         path,

@@ -79,6 +79,7 @@ class ExportOptions(Options):
         minimum=0.0,
         maximum=1.0,
     )
+    json: bool = option(False, "Print one JSON object in place of tables, and nothing else.")
     latency_seconds: float = option(
         3.0, "Seconds to measure the latency of a file; 0 does not.", minimum=0.0
     )

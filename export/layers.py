@@ -43,9 +43,7 @@ class Kernel:
         return math.prod(self.shape)
 
 
-def costs(
-    model: keras.Model, signature: Signature, stored: Sequence[Stored] = ()
-) -> list[Kernel]:
+def costs(model: keras.Model, signature: Signature, stored: Sequence[Stored] = ()) -> list[Kernel]:
     """Returns what the kernels of a model cost, in the order of its weights.
 
     Args:

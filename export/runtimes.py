@@ -38,6 +38,8 @@ def run(format: str, path: str, examples: str, folder: str, runtimes: list[str])
             continue
         print(json.dumps(runtime.name), flush=True)
         runner = runtime.open(path)
+        if runner is None:
+            continue
         fixed = runner.batch_size
         outputs = in_batches(runner, arrays, fixed or _BATCH, fixed=bool(fixed), first=_FIRST)
         np.savez(pathlib.Path(folder, f"{runtime.name}.npz"), **outputs)

@@ -27,12 +27,14 @@ class SizeReport:
         dense_bytes: what it is compared to: the same without pruning.
         limit: the information in the remaining weights, see `information_limit`.
         gzip_bytes: the file after gzip; a folder as .tar.gz.
+        dense_gzip_bytes: the same of what it is compared to; None if that is no file.
     """
 
     bytes: int
     dense_bytes: int
     limit: float
     gzip_bytes: int
+    dense_gzip_bytes: int | None = None
 
     @property
     def ratio(self) -> float:
@@ -50,6 +52,7 @@ def size_report(
     model: keras.Model,
     values: str = "float32",
     dense_bytes: int | None = None,
+    dense_path: str | os.PathLike | None = None,
 ) -> SizeReport:
     """Returns the sizes of a file that was made from a model.
 
@@ -59,18 +62,23 @@ def size_report(
         values: what the kernels' weights are stored as.
         dense_bytes: size of the dense file to compare to; by default the bytes of
             all weights of `model` as float32.
+        dense_path: the dense file itself, in place of its size: then it is zipped too, as an
+            app package is.
 
     Example::
 
         report = export.size_report("ticket.tflite", model)
         print(f"{report.ratio:.1f} times smaller, {report.ratio_to_limit:.2f} x the limit")
     """
+    if dense_path is not None:
+        dense_bytes = bytes_on_disk(dense_path)
     weights = sum(int(np.prod(variable.shape)) for variable in model.variables)
     return SizeReport(
         bytes=bytes_on_disk(path),
         dense_bytes=4 * weights if dense_bytes is None else dense_bytes,
         limit=information_limit(model, values),
         gzip_bytes=_gzip_bytes(pathlib.Path(path)),
+        dense_gzip_bytes=None if dense_path is None else _gzip_bytes(pathlib.Path(dense_path)),
     )
 
 

@@ -160,7 +160,7 @@ def _outputs(
 def _run(
     path: pathlib.Path, form: Format, runtimes: list[Runtime], examples: Arrays
 ) -> dict[str, Arrays]:
-    """Returns runtime -> outputs, of runtimes that share a process."""
+    """Returns runtime -> outputs, of runtimes that share a process and take such files."""
     names = [runtime.name for runtime in runtimes]
     with tempfile.TemporaryDirectory() as folder:
         np.savez(f"{folder}/examples.npz", **examples)
@@ -178,7 +178,8 @@ def _run(
             started = [line for line in error.output.splitlines() if line.startswith('"')]
             runtime = json.loads(started[-1]) if started else names[0]
             raise RunError(f"{runtime} does not run it: {error}.") from error
-        return {name: dict(np.load(f"{folder}/{name}.npz")) for name in names}
+        written = [name for name in names if pathlib.Path(folder, f"{name}.npz").exists()]
+        return {name: dict(np.load(f"{folder}/{name}.npz")) for name in written}
 
 
 def _compare(

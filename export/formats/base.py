@@ -89,12 +89,12 @@ class Runtime:
 
     Attributes:
         name: what reports call it.
-        open: path -> the file, ready to run.
+        open: path -> the file, ready to run; None if it is of a kind that is not run there.
         process: runtimes with the same number can be in one process.
     """
 
     name: str
-    open: Callable[[str], Runner]
+    open: Callable[[str], Runner | None]
     process: int = 0
 
 

@@ -40,19 +40,23 @@ def _load_v1(path: str) -> Runner:
     return Runner(run, next((d[0].size for d in dims if d and d[0].size > 0), None))
 
 
-def _load_layer(path: str) -> Runner:
+def _load_layer(path: str) -> Runner | None:
     import keras
     import tensorflow as tf
 
+    loaded = tf.saved_model.load(path)
+    taken = loaded.signatures["serving_default"].structured_input_signature[1]
+    if len(taken) > 1:
+        return None  # the layer calls signatures of one input only
     layer = keras.layers.TFSMLayer(path, call_endpoint="serving_default")
-    batch_size = _load(path).batch_size
+    (spec,) = taken.values()
 
     def run(inputs: Arrays) -> Arrays:
-        tensors = {name: tf.constant(array) for name, array in inputs.items()}
-        outputs = layer(**tensors) if len(tensors) > 1 else layer(*tensors.values())
+        (array,) = inputs.values()
+        outputs = layer(tf.constant(array))
         return {name: _as_array(tensor.numpy()) for name, tensor in outputs.items()}
 
-    return Runner(run, batch_size)
+    return Runner(run, spec.shape[0] if spec.shape.rank else None)
 
 
 def _as_array(value: np.ndarray) -> np.ndarray:

@@ -1,11 +1,13 @@
 """python -m export, as a user sees it."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
 
@@ -42,9 +44,7 @@ def test_a_run_end_to_end(program, lenet_run, tmp_path):
         ("lenet_level_08_float32.tflite", 1.45),
         ("lenet_level_08_float32_saved_model", 1.5),
     ):
-        _, size, dense, ratio, limit, to_limit, gzipped, ms, dense_ms, speed, accuracy, _ = rows[
-            name
-        ]
+        _, size, dense, ratio, limit, to_limit, *_, ms, dense_ms, speed, accuracy, _ = rows[name]
         size, dense, limit = (int(text.replace(",", "")) for text in (size, dense, limit))
         assert dense > 1_060_000
         assert float(ratio.removesuffix("x")) == pytest.approx(dense / size, abs=0.06)
@@ -57,6 +57,10 @@ def test_a_run_end_to_end(program, lenet_run, tmp_path):
     assert done.out.count("100.00 % of the predictions are the model's") == 2
     assert "in ai_edge_litert, tf.lite." in done.out
     assert "saved_model: zeros make it smaller, not faster" in done.out
+    (first,) = (line for line in done.out.splitlines() if line.startswith("fc1/kernel"))
+    assert first.count("sparse, read directly") == first.count("coded, unpacked at load") == 1
+    assert "Parameters 266,610 before, " in done.out
+    assert "FLOPs of an example 532,400 before, " in done.out
 
 
 def test_a_keras_file_of_the_users_own(lenet, tmp_path, capsys):
@@ -69,6 +73,25 @@ def test_a_keras_file_of_the_users_own(lenet, tmp_path, capsys):
     assert "in keras.models.load_model." in out
     assert "Verified on 64 random inputs only" in out
     assert "neither smaller nor faster" in out
+
+
+def test_json_is_all_that_is_printed(tmp_path, capsys):
+    inputs = keras.Input((6,), name="a"), keras.Input((2,), name="b")
+    joined = keras.layers.Concatenate()(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1, "sigmoid", name="top")(joined))
+    model.get_layer("top").kernel.assign([[1.0], *[[0.0]] * 6, [-1.0]])
+    model.save(tmp_path / "two.keras")
+    a, b = np.eye(8, 6, dtype=np.float32), np.eye(8, 2, k=-6, dtype=np.float32)
+    np.savez(tmp_path / "data.npz", a=a, b=b, y=np.array([1, 0, 0, 0, 0, 0, 0, 1]))
+    fields = {"model": str(tmp_path / "two.keras"), "examples": str(tmp_path / "data.npz")}
+    assert guarded(**fields, format="saved_model", json=True, latency_seconds=0.0) == 0
+    report = json.loads(capsys.readouterr().out)
+    (file,) = report["files"]
+    assert report["score"] == file["score"] == "87.50 %"  # 0.5 counts as no: only b[1] differs
+    assert report["before"] == {"parameters": 9, "flops": 16}
+    assert (file["kernels"][0]["name"], file["kernels"][0]["kept"]) == ("top/kernel", 2)
+    assert file["runtimes"][0] == "tf.saved_model.load"
+    assert file["milliseconds"] is None and file["agreement"] == 1.0
 
 
 @pytest.mark.slow
