@@ -74,7 +74,7 @@ class ExperimentConfig(ProcedureConfig):
     optimizer: str = option("adam", "Optimizer.", choices=("adam", "sgd", "momentum"))
     learning_rate: float = option(1.2e-3, "Learning rate.", minimum=0.0)
     momentum: float = option(
-        0.9, "Momentum; only for --optimizer=momentum.", minimum=0.0, below=1.0
+        0.9, "Momentum; only for the optimizer momentum.", minimum=0.0, below=1.0
     )
 
     weight_decay: float = option(
@@ -114,7 +114,7 @@ class ExperimentConfig(ProcedureConfig):
     )
     test_interval: int = option(
         0,
-        "Iterations between points of the test accuracy curve, a multiple of --eval_interval; "
+        "Iterations between points of the test accuracy curve, a multiple of eval_interval; "
         "0 tests only at the early-stop iteration and the end.",
         minimum=0,
     )
@@ -215,7 +215,7 @@ class RunOptions(Options):
     deterministic: bool = option(
         True,
         "Same bits for the same seed on accelerators too; a CPU always gives them. "
-        "--nodeterministic gives that up for speed.",
+        "False gives that up for speed.",
     )
     checkpoint_seconds: float = option(
         60.0, "Seconds between checkpoints inside a level.", minimum=0.0

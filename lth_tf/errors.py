@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
 
@@ -13,14 +13,30 @@ class UsageError(ValueError):
     """A mistake in what was asked for: wrong value, wrong file, wrong folder.
 
     Programs print its message as one line and exit with code 2.
+
+    Args:
+        message: what was expected, what was received, what to do.
+        arguments: names of the arguments to try otherwise; a program names their flags.
     """
+
+    def __init__(self, message: str, *, arguments: Sequence[str] = ()):
+        super().__init__(message)
+        self.arguments = tuple(arguments)
 
 
 class RunError(RuntimeError):
     """Work that was asked for correctly and could not go on.
 
     Programs print its message as one line and exit with code 1.
+
+    Args:
+        message: what happened and what to do.
+        arguments: as those of `UsageError`.
     """
+
+    def __init__(self, message: str, *, arguments: Sequence[str] = ()):
+        super().__init__(message)
+        self.arguments = tuple(arguments)
 
 
 @contextlib.contextmanager

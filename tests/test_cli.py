@@ -124,7 +124,8 @@ def test_changed_config_file_is_refused(program, tmp_path):
     file.write_text(file.read_text().replace('"batch_size": 60', '"batch_size": 61'))
     done = program("experiments.lenet", *QUICK)
     assert done.code == 2
-    assert "the file has batch_size=61, not 60. Use another --runs_dir, or --overwrite" in done.err
+    assert "the file has batch_size=61, not 60. Use another folder, or delete it" in done.err
+    assert done.err.endswith("See --runs_dir, --overwrite.\n")
 
 
 def test_unwritable_folder(program, tmp_path):

@@ -19,12 +19,10 @@ def guarded(work: Callable[[], None]) -> int:
     try:
         work()
         sys.stdout.flush()
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except (UsageError, RunError) as error:
+        flags = ", ".join(f"--{name}" for name in error.arguments)
+        print(f"error: {error}{flags and f' See {flags}.'}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         print("\nInterrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
         return INTERRUPTED

@@ -100,8 +100,9 @@ def _prepare(builder, name: str, folder: str) -> None:
     except Exception as error:  # TFDS passes on whatever its many download ways raise.
         raise UsageError(
             f"Could not download {name} ({type(error).__name__}: {_first_line(error)}). "
-            "Without internet, name a folder where it is prepared with --data_dir, "
-            "or use --dataset=digits, which needs no download."
+            "Without internet, name a folder where it is prepared as data_dir, "
+            "or use the data set digits, which needs no download.",
+            arguments=("data_dir", "dataset"),
         ) from error
 
 

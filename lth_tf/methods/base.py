@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -13,7 +13,10 @@ from lth_tf.pruning.context import Network
 from lth_tf.seeding import generator
 
 if TYPE_CHECKING:
+    import keras
+
     from lth_tf.config import ProcedureConfig
+    from lth_tf.methods.hooks import Hooks
     from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
 
@@ -164,16 +167,18 @@ class Method(Options):
         """
         return ticket.masks
 
-    def effective(self, weight: Any, mask: Any, state: Any) -> Any:
-        """Returns what a layer computes with; by default weight * mask.
+    def hooks(
+        self, model: "keras.Model", rates: dict[str, float], config: "ProcedureConfig"
+    ) -> "Hooks | None":
+        """Returns what the method adds to every update of the compiled loop; None for nothing.
 
-        Only called of methods that override it, once a weight when the step is traced.
+        Masks that change while a network trains, losses and variables of the method's own (see
+        `lth_tf.methods.hooks.Hooks`); what layers compute with, where that is not
+        weight * mask (see `lth_tf.masking.model.set_effective`), is set here as well.
+
+        Args:
+            model: the masked network.
+            rates: weight path -> fraction of its remaining weights pruned a level.
+            config: what is run.
         """
-        return weight * mask
-
-    def extra_loss(self, state: Any) -> Any:
-        """Returns what is added to the loss; by default nothing."""
-        return 0.0
-
-    def after_update(self, iteration: Any, gradients: dict[str, Any], state: Any) -> None:
-        """Changes masks or weights after an update, in the compiled step."""
+        return None

@@ -3,14 +3,25 @@
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
+from etils import epy
+
 from lth_tf.errors import UsageError
 from lth_tf.masking.arrays import Masks
 from lth_tf.methods import register
 from lth_tf.methods.base import Context, Method, Ticket, Weights
+from lth_tf.methods.hooks import Hooks
 from lth_tf.options import option
 
+with epy.lazy_imports():
+    import tensorflow as tf
+
+    from lth_tf.masking import model as masking
+
 if TYPE_CHECKING:
-    from lth_tf.config import ProcedureConfig
+    import keras
+
+    from lth_tf.config import ExperimentConfig, ProcedureConfig
+    from lth_tf.masking.variables import Slot
 
 
 @register("gradual")
@@ -119,12 +130,98 @@ class Gradual(Method):
         kept = [kept_weights(sizes, rates, density) for density in self.final_density]
         return [total, *(sum((sizes | level).values()) for level in kept)]
 
+    def hooks(
+        self, model: "keras.Model", rates: dict[str, float], config: "ProcedureConfig"
+    ) -> "GradualHooks":
+        """Returns what prunes while the network trains."""
+        return GradualHooks(self, model, rates, config)
+
     def finish(self, ticket: Ticket, weights: Weights, context: Context) -> Masks:
         """Returns where weights are left."""
         if not ticket.stage.level:
             return ticket.masks
         pruned = [path for path, rate in context.rates.items() if rate]
         return ticket.masks | {path: (weights[path] != 0).astype("uint8") for path in pruned}
+
+
+class GradualHooks(Hooks):
+    """Prunes to exact counts, before the updates that the schedule names.
+
+    What is pruned stays pruned: of equal weights the first are kept.
+
+    Args:
+        method: the schedule.
+        model: the masked network.
+        rates: weight path -> how the final density is shared out.
+        config: iterations of a training.
+    """
+
+    def __init__(
+        self,
+        method: Gradual,
+        model: "keras.Model",
+        rates: dict[str, float],
+        config: "ExperimentConfig",
+    ):
+        self._method = method
+        self._rates = rates
+        self._prunings = method.prunings(config.iterations)
+        slots = masking.masked_slots(model)
+        self._sizes = {path: slot.mask.value.shape.num_elements() for path, slot in slots.items()}
+        self._slots = {path: slot for path, slot in slots.items() if rates[path]}
+        # As many as there are: nothing is pruned, as at level 0 and of controls.
+        self._kept = {path: tf.Variable(self._sizes[path], trainable=False) for path in self._slots}
+        self.variables = [*self._kept.values(), *(slot.mask for slot in self._slots.values())]
+
+    def begin(self, ticket: Ticket) -> None:
+        """Sets how many weights of each layer the stage keeps in the end."""
+        kept = dict(self._sizes)
+        self.early_stop_from = 0
+        if ticket.stage.level and not ticket.stage.control:
+            density = self._method.final_density[ticket.stage.level - 1]
+            kept |= kept_weights(self._sizes, self._rates, density)
+            self.early_stop_from = self._prunings[-1]
+        for path, variable in self._kept.items():
+            variable.assign(kept[path])
+
+    def before_update(self, iteration: "tf.Tensor") -> None:
+        """Prunes if the schedule says so."""
+        update = iteration + 1
+        first, last, step = self._prunings[0], self._prunings[-1], self._prunings.step
+        pruning = (update >= first) & (update <= last) & ((update - first) % step == 0)
+        way = tf.cast(update - first, tf.float32) / (last - first)
+        share = 1 - (1 - way) ** 3
+
+        def prune() -> "tf.Tensor":
+            for path, slot in self._slots.items():
+                size, kept = self._sizes[path], self._kept[path]
+                now = size - tf.cast(tf.round(share * tf.cast(size - kept, tf.float32)), tf.int32)
+                _keep_largest(slot, tf.where(update == last, kept, now))
+            return tf.constant(True)
+
+        tf.cond(pruning, prune, lambda: tf.constant(False))
+
+    def after_update(self, iteration: "tf.Tensor", gradients: object) -> None:
+        """Zeroes what the optimizer's momentum has moved of the pruned weights."""
+        for slot in self._slots.values():
+            _zero_pruned(slot)
+
+
+def _keep_largest(slot: "Slot", count: "tf.Tensor") -> None:
+    weight = slot.weight.value
+    # Pruned weights are 0; below any that is kept, even one that is 0 itself.
+    magnitude = tf.where(tf.cast(slot.mask.value, tf.bool), tf.abs(weight), -1.0)
+    flat = tf.reshape(magnitude, [-1])
+    _, order = tf.math.top_k(flat, flat.shape[0])
+    kept = tf.range(flat.shape[0]) < count
+    mask = tf.scatter_nd(order[:, tf.newaxis], tf.cast(kept, tf.int32), flat.shape)
+    slot.mask.assign(tf.cast(tf.reshape(mask, weight.shape), slot.mask.dtype))
+    _zero_pruned(slot)
+
+
+def _zero_pruned(slot: "Slot") -> None:
+    weight = slot.weight.value
+    slot.weight.assign(weight * tf.cast(slot.mask.value, weight.dtype))
 
 
 def kept_weights(sizes: dict[str, int], rates: dict[str, float], density: float) -> dict[str, int]:

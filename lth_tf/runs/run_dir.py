@@ -46,12 +46,6 @@ FORMAT = 2
 """What is written. Format 1 is read too: its stages hold every weight, see `stage_files`."""
 
 _RECORD = {"kind": str, "config": dict, "data": dict, "versions": dict, "continued": list}
-_WAY_OUT = {
-    "fit": "Use another run_dir, or delete the folder to start again.",
-    **dict.fromkeys(
-        ("experiment", "gradual"), "Use another --runs_dir, or --overwrite to start again."
-    ),
-}
 
 
 class RunDir:
@@ -315,7 +309,8 @@ class RunDir:
             if files:
                 raise UsageError(
                     f"Expected a run directory or an empty folder. Received: {self.path}, which "
-                    f"holds {files[0]!r} and no config.json. Choose another --runs_dir."
+                    f"holds {files[0]!r} and no config.json. Choose another folder.",
+                    arguments=("runs_dir",),
                 )
 
     def _refuse_other_config(self, config: ExperimentConfig | FitConfig) -> None:
@@ -334,7 +329,8 @@ class RunDir:
         if different:
             raise UsageError(
                 f"Expected the config of {self._config_path}. Received another one: the file has "
-                f"{'; '.join(different)}. {_WAY_OUT[config.kind]}"
+                f"{'; '.join(different)}. Use another folder, or delete it to start again.",
+                arguments=("runs_dir", "overwrite"),
             )
 
     def _lock(self) -> contextlib.AbstractContextManager[None]:

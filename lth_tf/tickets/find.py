@@ -15,6 +15,7 @@ from lth_tf.datasets import Data
 from lth_tf.masking.arrays import density
 from lth_tf.masking.model import get_masks, get_weights, set_masks, set_weights
 from lth_tf.methods.base import Ticket, Weights
+from lth_tf.methods.hooks import Hooks
 from lth_tf.runs.history import History
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import ORIGIN
@@ -94,8 +95,10 @@ LearnerMaker = Callable[[Setup], Learner]
 
 def trainer_learner(setup: Setup) -> "TrainerLearner":
     """Returns what trains with a `Trainer`."""
-    trainer = Trainer(setup.model, setup.data, setup.config, setup.jit)
-    return TrainerLearner(setup.model, trainer, setup.run_dir, setup.checkpoint_seconds)
+    config, model = setup.config, setup.model
+    hooks = config.method.hooks(model, network_rates(config, model), config) or Hooks()
+    trainer = Trainer(model, setup.data, config, setup.jit, hooks=hooks)
+    return TrainerLearner(trainer, setup.run_dir, setup.checkpoint_seconds, hooks)
 
 
 def train_stages(
@@ -117,19 +120,17 @@ class TrainerLearner:
     """Trains tickets with a `Trainer`, from their checkpoint if there is one.
 
     Args:
-        model: the masked network.
-        trainer: trains it.
+        trainer: trains the masked network.
         run_dir: where checkpoints and evaluations go.
         checkpoint_seconds: time between checkpoints.
+        hooks: those of the trainer.
     """
 
-    def __init__(
-        self, model: keras.Model, trainer: Trainer, run_dir: RunDir, checkpoint_seconds: float
-    ):
-        self._model = model
+    def __init__(self, trainer: Trainer, run_dir: RunDir, checkpoint_seconds: float, hooks: Hooks):
         self._trainer = trainer
         self._run_dir = run_dir
         self._checkpoint_seconds = checkpoint_seconds
+        self._hooks = hooks
 
     def train(
         self, ticket: Ticket, listeners: Sequence[RunListener]
@@ -139,8 +140,9 @@ class TrainerLearner:
         Raises:
             RunError: if a loss is not finite or a file cannot be written.
         """
-        rewind(self._model, ticket)
         trainer, stage = self._trainer, ticket.stage
+        rewind(trainer.model, ticket)
+        self._hooks.begin(ticket)
         start = self._resume(ticket)
         for listener in listeners:
             listener.stage_started(stage, density(ticket.masks), start)
@@ -153,7 +155,7 @@ class TrainerLearner:
                 self._run_dir.save_progress(stage, trainer.state())
                 saved = time.monotonic()
         history = None if stage == ORIGIN else trainer.history()
-        return get_weights(self._model), history
+        return get_weights(trainer.model), history
 
     def _resume(self, ticket: Ticket) -> int:
         """Restarts or restores the trainer and returns the iteration it is at."""

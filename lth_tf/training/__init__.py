@@ -1,7 +1,7 @@
 """How a network learns: batches, step, loop and the Trainer that drives them.
 
     batches   where the examples of an update come from
-    step      one update of the weights, and what methods add to it (`hooks`)
+    step      one update of the weights, and what methods add to it (`lth_tf.methods.hooks`)
     loop      many updates and an evaluation in one compiled call
     trainer   one training after the other, interval by interval
 

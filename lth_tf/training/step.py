@@ -8,8 +8,8 @@ import tensorflow as tf
 from lth_tf.config import ExperimentConfig
 from lth_tf.masking.effective import pruned_are_zero
 from lth_tf.masking.model import random_states, slots_of, to_numpy, weight_variables
+from lth_tf.methods.hooks import Hooks
 from lth_tf.seeding import stream_seed
-from lth_tf.training.hooks import Hooks
 from lth_tf.training.optimizers import add_weight_decay, make_optimizer
 from lth_tf.training.precision import computing_in
 from lth_tf.training.schedules import schedule

@@ -12,9 +12,9 @@ from lth_tf.datasets import Data
 from lth_tf.errors import RunError
 from lth_tf.masking.layers import CONVOLUTIONS, layers_of
 from lth_tf.masking.model import to_numpy, weight_variables, zero_pruned
+from lth_tf.methods.hooks import Hooks
 from lth_tf.runs.history import Evaluation, History, from_columns, to_columns
 from lth_tf.training.batches import Examples, InMemoryBatches
-from lth_tf.training.hooks import Hooks
 from lth_tf.training.loop import CompiledLoop
 from lth_tf.training.step import DenseStep, Step
 
@@ -54,6 +54,7 @@ class Trainer:
     ):
         self.model = model
         self._config = config
+        self._hooks = hooks or Hooks()
         self._weights = weight_variables(model)
         self._step = step(model, config, hooks)
         self._loop = CompiledLoop(
@@ -118,7 +119,8 @@ class Trainer:
     def history(self) -> History:
         """Returns what became of the training; tests the best and the last weights."""
         start = time.perf_counter()
-        best = min(self._evaluations, key=lambda e: e.validation_loss)
+        counted = [e for e in self._evaluations if e.iteration >= self._hooks.early_stop_from]
+        best = min(counted, key=lambda e: e.validation_loss)
         return History(
             evaluations=list(self._evaluations),
             early_stop_iteration=best.iteration,
@@ -165,6 +167,8 @@ class Trainer:
         start = time.perf_counter()
         test_interval = self._config.test_interval
         end = self.iteration + count
+        if self.iteration < self._hooks.early_stop_from <= end:
+            self._loop.restart()
         found = self._loop.interval(
             self.iteration, count, tested=bool(test_interval) and end % test_interval == 0
         )
@@ -187,7 +191,8 @@ class Trainer:
 
 def _not_finite(what: str, iteration: int) -> RunError:
     return RunError(
-        f"The {what} is not finite at iteration {iteration}. Try a smaller --learning_rate."
+        f"The {what} is not finite at iteration {iteration}. Try a smaller learning_rate.",
+        arguments=("learning_rate",),
     )
 
 

@@ -71,8 +71,8 @@ class Project:
         if different:
             raise UsageError(
                 f"Expected the search of {self._file}. Received another one: the file has "
-                f"{'; '.join(different)}. Use another folder (--runs_dir), or --overwrite to "
-                "start again."
+                f"{'; '.join(different)}. Use another folder, or delete it to start again.",
+                arguments=("runs_dir", "overwrite"),
             )
 
     def delete(self) -> None:

@@ -100,7 +100,8 @@ def test_another_config_is_refused_and_named(run_dir):
     with pytest.raises(UsageError) as error, run_dir.writing(other, {}):
         pass
     assert "iterations=50000, not 500; prune_rate_fc=0.2, not 0.3" in str(error.value)
-    assert "--overwrite" in str(error.value)
+    assert error.value.arguments == ("runs_dir", "overwrite")
+    assert "--" not in str(error.value)
     assert run_dir.config() == CONFIG
 
 

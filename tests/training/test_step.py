@@ -12,8 +12,8 @@ from sklearn.datasets import load_digits
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import from_arrays
 from lth_tf.masking.model import get_masks, get_weights, mask_model, set_masks, weight_variables
+from lth_tf.methods.hooks import Hooks
 from lth_tf.training.batches import InMemoryBatches
-from lth_tf.training.hooks import Hooks
 from lth_tf.training.trainer import Trainer
 
 CONFIG = ExperimentConfig(

@@ -271,7 +271,7 @@ def test_loss_that_is_not_finite_stops_with_the_iteration(digits):
     with pytest.raises(RunError) as error:
         Trainer(lenet(), digits, config).fit()
     assert str(error.value) == (
-        "The loss is not finite at iteration 2. Try a smaller --learning_rate."
+        "The loss is not finite at iteration 2. Try a smaller learning_rate."
     )
 
 

@@ -1,9 +1,13 @@
 """What a method may add to an update."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import keras
-import tensorflow as tf
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from lth_tf.methods.base import Ticket
 
 
 class Hooks:
@@ -18,22 +22,27 @@ class Hooks:
             `Trainer.state` and put back by `Trainer.restore`.
         trainable_variables: variables that the optimizer updates beside the model's,
             e.g. scores of soft masks; part of the state as well.
+        early_stop_from: iteration from which on the minimum of the validation loss counts.
     """
 
-    variables: Sequence[keras.Variable | tf.Variable] = ()
-    trainable_variables: Sequence[keras.Variable] = ()
+    variables: "Sequence[keras.Variable | tf.Variable]" = ()
+    trainable_variables: "Sequence[keras.Variable]" = ()
+    early_stop_from: int = 0
+
+    def begin(self, ticket: "Ticket") -> None:
+        """Called on the host before a stage is trained, or goes on, and before `restart`."""
 
     def restart(self, iteration: int) -> None:
         """Called on the host when a training starts at `iteration`: sets the variables."""
 
-    def before_update(self, iteration: tf.Tensor) -> None:
+    def before_update(self, iteration: "tf.Tensor") -> None:
         """Called before the forward pass of an update."""
 
-    def extra_loss(self, iteration: tf.Tensor) -> tf.Tensor | None:
+    def extra_loss(self, iteration: "tf.Tensor") -> "tf.Tensor | None":
         """Returns a scalar that is added to the loss of an update, or None."""
         return None
 
-    def after_update(self, iteration: tf.Tensor, gradients: Mapping[str, tf.Tensor]) -> None:
+    def after_update(self, iteration: "tf.Tensor", gradients: "Mapping[str, tf.Tensor]") -> None:
         """Called after the optimizer has updated the weights.
 
         Stored weights must be 0 where they are pruned when it returns: who changes masks
