@@ -5,12 +5,12 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from lth_tf.training.hooks import Hooks
 from sklearn.datasets import load_digits
 
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import from_arrays
 from lth_tf.masking.model import get_masks, get_weights, mask_model, set_masks, weight_variables
-from lth_tf.training.hooks import Hooks
 from lth_tf.training.trainer import Trainer
 
 COMPUTES_IN = {"float32": "float32", "mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}
