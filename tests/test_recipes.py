@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from export.formats import FORMATS
 from lth_tf import datasets, networks
 from lth_tf.config import CONTROLS, CRITERIA, METHODS, ExperimentConfig, run_name
 from lth_tf.runs.run_dir import RunDir
@@ -19,7 +20,7 @@ EXAMPLES = re.findall(r"^### (.+?)$.*?```python\n(.*?)```", TEXT, re.DOTALL | re
 
 @pytest.fixture
 def examples(monkeypatch):
-    registries = (networks.NETWORKS, CRITERIA, METHODS, CONTROLS, datasets.DATASETS)
+    registries = (networks.NETWORKS, CRITERIA, METHODS, CONTROLS, datasets.DATASETS, FORMATS)
     for registry in registries:
         monkeypatch.setattr(registry, "_items", {n: registry.get(n) for n in registry.names()})
     for title, code in EXAMPLES:
@@ -33,6 +34,7 @@ def test_every_recipe_has_an_example():
         "Add a method",
         "Add a control",
         "Add a data set",
+        "Add an export format",
     ]
 
 

@@ -8,7 +8,8 @@ from export.arrays import Arrays
 from export.formats import Format, Runner, Runtime, Stored, WriteOptions, register
 
 
-def _open(path: str) -> Runner:
+def open_keras(path: str) -> Runner:
+    """Opens a file that Keras can load."""
     import keras
     import tensorflow as tf
 
@@ -30,7 +31,7 @@ class KerasFile(Format):
     name = "keras"
     suffix = ".keras"
     values = ("float32",)
-    runtimes = (Runtime("keras.models.load_model", _open),)
+    runtimes = (Runtime("keras.models.load_model", open_keras),)
     timed = False
 
     def recognizes(self, path: pathlib.Path) -> bool:
@@ -49,7 +50,8 @@ class KerasFile(Format):
 
     def write_dense(self, model, path, signature, options: WriteOptions) -> None:
         """Saves the model: the format has no use for zeros."""
-        model.save(path)
+        model.save(path.with_suffix(".keras"))
+        path.with_suffix(".keras").replace(path)
 
     def speed_caveats(self, model, values: str) -> list[str]:
         """Returns that it gains nothing."""
