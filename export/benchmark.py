@@ -2,6 +2,7 @@
 
     python -m export.benchmark
     python -m export.benchmark --dataset=mnist --iterations=5000 --values=float32
+    python -m export.benchmark --models=all --remaining=20,5 --latency_seconds=10
     python -m export.benchmark --networks=conv6,resnet18,vgg19 --remaining=20,5 --latency_seconds=0
 
 LeNet's tickets are trained level by level. The other networks are trained for a few iterations
@@ -39,6 +40,11 @@ _HEAD = (
 class BenchmarkOptions(Options):
     """What to export and measure."""
 
+    models: str = option(
+        "",
+        "In place of networks: models that people deploy, of random weights, comma-separated; "
+        "all for all of them (see export/real_models.py).",
+    )
     networks: str = option("lenet", "Networks, with commas between.")
     remaining: tuple[float, ...] = option(
         (21.0, 5.6, 3.6, 1.85, 1.2), "Percentages of weights remaining, with commas between."
@@ -70,6 +76,9 @@ def _run() -> None:
             f"Received: remaining={','.join(map(str, options.remaining))}."
         )
     tf_logging.import_tensorflow()
+    if options.models:
+        _measure_models(options)
+        return
     from lth_tf.networks import NETWORKS
 
     for network in options.networks.split(","):
@@ -82,6 +91,35 @@ def _run() -> None:
             print(_line(rows[-1]), flush=True)
     for file in write(rows, pathlib.Path(options.runs_dir) / "export_benchmark"):
         print(file)
+
+
+def _measure_models(options: BenchmarkOptions) -> None:
+    """Prints a row for each file and writes models.csv after every one."""
+    from export import model_benchmark, real_models
+
+    names = list(real_models.MODELS) if options.models == "all" else options.models.split(",")
+    formats, values = options.formats.split(","), options.values.split(",")
+    folder = pathlib.Path(options.runs_dir) / "export_benchmark"
+    folder.mkdir(parents=True, exist_ok=True)
+    print(model_benchmark.HEAD, flush=True)
+    measured: list[dict[str, Any]] = []
+    for name in names:
+        for remaining in options.remaining:
+            for row in model_benchmark.rows(
+                name, remaining, formats, values, options.latency_seconds
+            ):
+                measured.append(row)
+                print(model_benchmark.line(row), flush=True)
+                _write_csv(measured, folder / "models.csv")
+    print(folder / "models.csv")
+
+
+def _write_csv(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
+    columns = dict.fromkeys(name for row in rows for name in row)
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(columns))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _sources(options: BenchmarkOptions) -> "Iterator[tuple[Ticket, str, float]]":
@@ -217,10 +255,7 @@ def _line(row: dict[str, Any]) -> str:
 def write(rows: list[dict[str, Any]], folder: pathlib.Path) -> list[pathlib.Path]:
     """Writes the rows as a CSV file and as a picture, and returns the two."""
     table, picture = folder / "export.csv", folder / "export.png"
-    with open(table, "w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    _write_csv(rows, table)
     _picture(rows).save(picture, ppi=144)
     return [table, picture]
 

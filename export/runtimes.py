@@ -2,10 +2,12 @@
 
     python -m export.runtimes run REQUEST.json
     python -m export.runtimes time REQUEST.json
+    python -m export.runtimes load REQUEST.json
 
 `run` prints the name of each runtime, a JSON string a line, before it starts, and
 writes the outputs to FOLDER/NAME.npz. `time` prints a JSON list with the
-milliseconds that one batch takes in each of two files.
+milliseconds that one batch takes in each of two files. `load` prints one with the seconds
+that loading a file takes and the megabytes that the process grows by at most.
 
 Nothing of lth_tf that Keras could know is imported, so a file that runs here runs wherever
 its runtime is installed.
@@ -66,6 +68,28 @@ def time_both(format: str, paths: list[str], examples: str, seconds: float) -> N
     print(json.dumps([statistics.median(column) for column in zip(*rounds, strict=True)]))
 
 
+def load(format: str, path: str) -> None:
+    """Prints what loading a file takes, in time and memory, its runtime being imported."""
+    runtime = FORMATS.get(format).runtimes[0]
+    if runtime.name.startswith("ai_edge"):
+        import ai_edge_litert.interpreter  # noqa: F401
+    else:
+        import tensorflow as tf
+
+        tf.constant(0)  # makes the devices
+    before, start = _megabytes("VmRSS"), time.perf_counter()
+    runner = runtime.open(path)
+    seconds = time.perf_counter() - start
+    print(json.dumps([seconds, _megabytes("VmHWM") - before]))
+    del runner
+
+
+def _megabytes(what: str) -> float:
+    """Returns what the process takes now (VmRSS) or took at most (VmHWM)."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(status.split(f"{what}:")[1].split()[0]) / 1000
+
+
 def _arrays(path: str) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as loaded:
         return dict(loaded)
@@ -84,4 +108,4 @@ def _milliseconds(call: Callable[[], object], seconds: float) -> float:
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     request = json.loads(pathlib.Path(sys.argv[2]).read_text())
-    {"run": run, "time": time_both}[sys.argv[1]](**request)
+    {"run": run, "time": time_both, "load": load}[sys.argv[1]](**request)

@@ -28,6 +28,29 @@ class Latency:
         return self.dense_milliseconds / self.milliseconds
 
 
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """What loading a file takes: seconds, and megabytes the process grows by at most."""
+
+    seconds: float
+    megabytes: float
+
+
+def load_cost(path: str | os.PathLike) -> Load:
+    """Measures loading a file in the first runtime of its format, in a process of its own.
+
+    Raises:
+        UsageError: if there is no such file.
+        RunError: if it does not load.
+    """
+    form = format_of(pathlib.Path(path))
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder, "request.json")
+        file.write_text(json.dumps({"format": form.name, "path": str(path)}))
+        printed = run_program(RUNTIMES_PROGRAM, "load", str(file))
+    return Load(*json.loads(printed.splitlines()[-1]))
+
+
 def latency(
     path: str | os.PathLike,
     dense_path: str | os.PathLike,

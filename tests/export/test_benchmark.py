@@ -24,3 +24,29 @@ def test_benchmark(program, tmp_path):
     assert (folder / "export.png").read_bytes().startswith(b"\x89PNG")
     wrong = program("export.benchmark", "--remaining=0")
     assert wrong.code == 2 and wrong.err.count("\n") == 1
+
+
+def test_models_that_people_deploy(program, tmp_path):
+    done = program(
+        "export.benchmark",
+        "--models=autoencoder",
+        "--remaining=5",
+        "--values=float32",
+        "--latency_seconds=0.2",
+    )
+    assert done.code == 0, done.err
+    file = tmp_path / "runs" / "export_benchmark" / "models.csv"
+    rows = list(csv.DictReader(file.read_text().splitlines()))
+    assert [(row["model"], row["file"], row["remark"]) for row in rows] == [
+        ("autoencoder", "tflite", ""),
+        ("autoencoder", "saved_model", ""),
+    ]
+    for row in rows:
+        assert 1 < float(row["ratio_to_limit"]) < 4
+        assert int(row["gzip_bytes"]) < int(row["dense_gzip_bytes"]) or row["file"] == "tflite"
+        assert int(row["dense_bytes"]) > 4 * int(row["bytes"])
+        assert float(row["difference"]) < 1e-4
+        for name in ("speed_1", "speed_8", "load_seconds", "dense_load_megabytes"):
+            assert float(row[name]) > 0
+    wrong = program("export.benchmark", "--models=lenet5")
+    assert wrong.code == 2 and "autoencoder" in wrong.err and wrong.err.count("\n") == 1

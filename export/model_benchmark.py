@@ -1,0 +1,138 @@
+"""What `export.benchmark --models=...` measures of networks that people deploy."""
+
+import pathlib
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from export.arrays import Arrays, part
+from export.compaction.compact import compact
+from export.examples import named
+from export.formats import FORMATS, Format, WriteOptions
+from export.real_models import build, prune
+from export.signature import Signature, signature_of
+from export.size import SizeReport, size_report
+from export.timing import Load, latency, load_cost
+from export.verification import verify
+from lth_tf.errors import RunError
+
+_BATCHES = (1, 8)
+_Result = TypeVar("_Result")
+
+HEAD = (
+    f"{'model':<16}{'remaining':>10}  {'file':<12}{'values':<8}{'bytes':>12}{'dense':>12}"
+    f"{'gzip':>12}{'dense gzip':>12}{'x limit':>8}{'speed 1':>8}{'speed 8':>8}{'load s':>7}"
+    f"{'dense':>7}{'MB':>6}{'dense':>6}{'diff':>9}  remark"
+)
+
+
+def rows(
+    name: str, remaining: float, formats: list[str], values: list[str], seconds: float
+) -> Iterator[dict[str, Any]]:
+    """Yields what is measured of a model, a dict for each format and values.
+
+    Args:
+        name: see `export.real_models`.
+        remaining: percentage of weights that stay in each kernel.
+        formats: names of formats.
+        values: what weights are stored as.
+        seconds: what to spend on each latency; 0 measures neither those nor loading.
+    """
+    model, examples = build(name)
+    dense = prune(model, remaining)
+    small = compact(dense)
+    signature = signature_of(dense)
+    inputs = named(signature, examples)
+    for kind in formats:
+        form = FORMATS.get(kind)
+        for stored in values:
+            if stored not in form.values:
+                continue
+            options = WriteOptions(values=stored, examples=inputs)
+            row = {"model": name, "remaining": remaining, "file": kind, "values": stored}
+            with tempfile.TemporaryDirectory() as folder:
+                files = [pathlib.Path(folder, f"{n}{form.suffix}") for n in ("small", "dense")]
+                try:
+                    form.write(small, files[0], signature_of(small), options)
+                    checked = verify(files[0], dense, inputs, values=stored)
+                except RunError as error:
+                    yield row | {"remark": str(error)}
+                    continue
+                row["difference"] = checked.relative_difference
+                yield row | _against_dense(
+                    form, dense, small, signature, inputs, files, options, seconds
+                )
+
+
+def line(row: dict[str, Any]) -> str:
+    """Returns a row as text under `HEAD`."""
+
+    def text(name: str, form: str, width: int) -> str:
+        value = row.get(name)
+        return f"{'-' if value is None else format(value, form):>{width}}"
+
+    return (
+        f"{row['model']:<16}{row['remaining']:>9.4g}%  {row['file']:<12}{row['values']:<8}"
+        + text("bytes", ",", 12)
+        + text("dense_bytes", ",", 12)
+        + text("gzip_bytes", ",", 12)
+        + text("dense_gzip_bytes", ",", 12)
+        + text("ratio_to_limit", ".2f", 8)
+        + "".join(text(f"speed_{size}", ".2f", 8) for size in _BATCHES)
+        + text("load_seconds", ".2f", 7)
+        + text("dense_load_seconds", ".2f", 7)
+        + text("load_megabytes", ".0f", 6)
+        + text("dense_load_megabytes", ".0f", 6)
+        + text("difference", ".1e", 9)
+        + f"  {row.get('remark', '')}"
+    )
+
+
+def _against_dense(
+    form: Format,
+    dense: Any,
+    small: Any,
+    signature: Signature,
+    inputs: Arrays,
+    files: list[pathlib.Path],
+    options: WriteOptions,
+    seconds: float,
+) -> dict[str, Any]:
+    remarks: list[str] = []
+    try:
+        form.write_dense(dense, files[1], signature, options)
+    except RunError as error:
+        sizes = _sizes(size_report(files[0], small, options.values, dense_bytes=0))
+        return sizes | {"dense_bytes": None, "remark": str(error)}
+    row = _sizes(size_report(files[0], small, options.values, dense_path=files[1]))
+    if not seconds or not form.timed:
+        return row
+    for size in _BATCHES:
+        batch = part(inputs, 0, size)
+        timed = _tried(lambda batch=batch: latency(*files, batch, seconds), remarks)
+        row[f"speed_{size}"] = timed.speedup if timed else None
+    for prefix, file in (("", files[0]), ("dense_", files[1])):
+        cost: Load | None = _tried(lambda file=file: load_cost(file), remarks)
+        row[f"{prefix}load_seconds"] = cost.seconds if cost else None
+        row[f"{prefix}load_megabytes"] = cost.megabytes if cost else None
+    return row | {"remark": "; ".join(dict.fromkeys(remarks))}
+
+
+def _sizes(size: SizeReport) -> dict[str, Any]:
+    return {
+        "bytes": size.bytes,
+        "dense_bytes": size.dense_bytes,
+        "gzip_bytes": size.gzip_bytes,
+        "dense_gzip_bytes": size.dense_gzip_bytes,
+        "limit": round(size.limit),
+        "ratio_to_limit": size.ratio_to_limit,
+    }
+
+
+def _tried(measure: Callable[[], _Result], remarks: list[str]) -> _Result | None:
+    """Returns what is measured; why not, where a file does not run, goes to the remarks."""
+    try:
+        return measure()
+    except RunError as error:
+        remarks.append(str(error))
+        return None
