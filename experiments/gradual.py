@@ -65,10 +65,10 @@ class GradualExperiment(cli.Experiment):
         found = [RunDir(file.parent) for file in folder.glob("*/seed_*/config.json")]
         if not any(run.config().method.finds_tickets and run.has(Stage(1)) for run in found):
             own, _ = own_values(config.network)
-            of_tickets = own.values()
+            of_tickets = own.as_dict()
             changed = [
                 f"--{name}={_flag(value)}"
-                for name, value in config.values().items()
+                for name, value in config.as_dict().items()
                 if name in of_tickets and value != of_tickets[name]
                 if name not in ("method", "scope", "criterion", "network")
             ]

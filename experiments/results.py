@@ -64,7 +64,7 @@ def find_runs(paths: Iterable[str | os.PathLike]) -> list[Run]:
             )
         found |= {run.path.resolve(): run for run in runs}
     configs = {run.path: run.config() for run in found.values()}
-    values = {path: config.values(in_run_name=True) for path, config in configs.items()}
+    values = {path: config.as_dict(in_run_name=True) for path, config in configs.items()}
     names = {path: _experiment(path, config) for path, config in configs.items()}
     differing = _differing([(names[path], config) for path, config in configs.items()])
     several = len(set(names.values())) > 1
@@ -227,7 +227,7 @@ def _differing(runs: list[tuple[str, ExperimentConfig | FitConfig]]) -> list[str
     told_otherwise = {"seed", "method", "strategy", "start", "final_density"}
     values: dict[tuple[str, str], set] = {}
     for experiment, config in runs:
-        for name, value in config.values(in_run_name=True).items():
+        for name, value in config.as_dict(in_run_name=True).items():
             if name not in told_otherwise:
                 values.setdefault((name, experiment), set()).add(value)
     return list(dict.fromkeys(name for (name, _), found in values.items() if len(found) > 1))

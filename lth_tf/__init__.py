@@ -5,6 +5,7 @@ from etils import epy
 # Loaded at first use, so that `import lth_tf` and `--help` do not wait for TensorFlow.
 with epy.lazy_api_imports(globals()):
     from lth_tf.config import ExperimentConfig
+    from lth_tf.datasets import from_arrays
     from lth_tf.errors import RunError, UsageError
     from lth_tf.masking.model import (
         get_masks,

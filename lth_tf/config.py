@@ -11,6 +11,7 @@ from lth_tf.registry import Registry
 METHODS = Registry("method", package="lth_tf.methods")
 CONTROLS = Registry("control", package="lth_tf.controls")
 CRITERIA = Registry("criterion", package="lth_tf.pruning")
+NETWORKS = Registry("network", package="lth_tf.networks")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +60,11 @@ class ExperimentConfig(ProcedureConfig):
 
     kind: ClassVar[str] = "experiment"
 
-    network: str = option("lenet", "Network to train, by its name in lth_tf/networks.")
+    network: str = option(
+        "lenet",
+        "Network to train, by its name in lth_tf/networks; in Python also a function "
+        "(input_shape, classes) -> model that returns logits.",
+    )
     dataset: str = option(
         "mnist", "Images to learn: digits (no download) or any TFDS image classification set."
     )
@@ -121,6 +126,7 @@ class ExperimentConfig(ProcedureConfig):
     replicates: int = option(1, "Seeds to run.", minimum=1, in_run_name=False)
 
     def __post_init__(self):
+        object.__setattr__(self, "network", NETWORKS.name_of(self.network))
         super().__post_init__()
         if self.test_interval % self.eval_interval:
             raise UsageError(
@@ -235,11 +241,11 @@ def run_name(config: Options, defaults: Options) -> str:
     >>> run_name(dataclasses.replace(base, prune_rate_fc=0.3, iterations=500), base)
     'iterations=500,prune_rate_fc=0.3'
     """
-    plain = {**config.part_defaults(), **defaults.values()}
+    plain = {**config.part_defaults(), **defaults.as_dict()}
     return (
         ",".join(
             f"{name}={_text(value)}"
-            for name, value in sorted(config.values(in_run_name=True).items())
+            for name, value in sorted(config.as_dict(in_run_name=True).items())
             if name != "seed" and value != plain[name]
         )
         or "default"

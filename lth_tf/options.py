@@ -69,7 +69,7 @@ class Options:
                 # Frozen, and still at construction.
                 object.__setattr__(self, field.name, _parts(field, getattr(self, field.name)))
 
-    def values(self, in_run_name: bool = False) -> dict[str, Any]:
+    def as_dict(self, in_run_name: bool = False) -> dict[str, Any]:
         """Returns field name -> value, with the fields of the parts.
 
         A part chosen by name is there under its name. Parts of which there is any number
@@ -93,7 +93,7 @@ class Options:
                 found[field.name] = registry.name_of(type(value))
                 parts = [value]
             for part in parts:
-                found |= part.values(in_run_name)
+                found |= part.as_dict(in_run_name)
         return found
 
     def part_defaults(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class Options:
             if field.metadata["part_of"] is not None:
                 value = getattr(self, field.name)
                 for part in value if isinstance(value, tuple) else (value,):
-                    found |= type(part)().values()
+                    found |= type(part)().as_dict()
         return found
 
     def replace(self, **changes: Any) -> typing.Self:
@@ -136,7 +136,7 @@ class Options:
         """Returns the fields, those of the parts among them, as a dict that JSON can hold."""
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in self.values().items()
+            for name, value in self.as_dict().items()
         }
 
     @classmethod

@@ -4,6 +4,7 @@ Checked on Keras 3.13 to 3.15 and TensorFlow 2.21. A newer version that renames 
 of them needs a change in this file only.
 """
 
+import collections
 import contextlib
 import gc
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,20 @@ from keras.src.backend.common.stateless_scope import get_stateless_scope, in_sta
 from keras.src.saving import serialization_lib
 
 _WRAPPER = "_lth_tf_quantize"
+
+# ---- names
+
+
+@contextlib.contextmanager
+def names_from_start() -> Iterator[None]:
+    """Counts the names of new layers from 0, so that one built twice has one name."""
+    before = global_state.get_global_attribute("object_name_uids")
+    global_state.set_global_attribute("object_name_uids", collections.defaultdict(int))
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute("object_name_uids", before)
+
 
 # ---- variables
 

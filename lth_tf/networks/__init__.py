@@ -1,11 +1,10 @@
 """The networks of the paper, each a plain Keras model in a file of its own.
 
 A network is a function `(input_shape, classes) -> keras.Model` that returns
-logits; one with dropout takes `dropout_rate` as well. It gives every layer a name,
-because the names decide what is pruned:
+logits; one with dropout takes `dropout_rate` as well. What is pruned by which rate:
 
-* the layer "output" is the group output,
 * layers whose name contains "shortcut" are never pruned,
+* the last layer is the group output,
 * other convolutions are the group conv, and what is left is the group fc.
 """
 
@@ -13,13 +12,12 @@ import inspect
 from collections.abc import Callable
 
 import keras
-import numpy as np
 
+from lth_tf.config import NETWORKS
 from lth_tf.errors import UsageError
-from lth_tf.masking.model import get_masks, mask_model
-from lth_tf.registry import Registry
-
-NETWORKS = Registry("network", package=__name__)
+from lth_tf.masking.groups import weight_groups
+from lth_tf.masking.keras_internals import names_from_start
+from lth_tf.masking.model import mask_model
 
 
 def register(
@@ -77,7 +75,9 @@ def build(
             f"Received: dropout_rate={dropout_rate}."
         )
     keras.utils.set_random_seed(seed)
-    return mask_model(network(input_shape, classes, **options))
+    # Files are keyed by the names of layers, which the next building must find again.
+    with names_from_start():
+        return mask_model(network(input_shape, classes, **options))
 
 
 def groups(model: keras.Model) -> dict[str, str]:
@@ -88,13 +88,7 @@ def groups(model: keras.Model) -> dict[str, str]:
     >>> groups(model)
     {'fc1/kernel': 'fc', 'fc2/kernel': 'fc', 'output/kernel': 'output'}
     """
-    return {path: _group(path, mask) for path, mask in get_masks(model).items()}
-
-
-def _group(path: str, mask: np.ndarray) -> str:
-    layer = path.split("/")[-2] if "/" in path else path
-    if "shortcut" in layer:
-        return "unpruned"
-    if layer == "output":
-        return "output"
-    return "conv" if mask.ndim > 2 else "fc"
+    return {
+        path: "unpruned" if "shortcut" in path.rpartition("/")[0] else group
+        for path, group in weight_groups(model).items()
+    }

@@ -320,7 +320,7 @@ class RunDir:
                 f"Expected a run of the kind {found.kind}, as {self._config_path} says. "
                 f"Received: {config.kind}. Choose another folder."
             )
-        old, new = found.values(in_run_name=True), config.values(in_run_name=True)
+        old, new = found.as_dict(in_run_name=True), config.as_dict(in_run_name=True)
         different = [
             f"{name}={old.get(name)!r}, not {new.get(name)!r}"
             for name in {**old, **new}

@@ -17,6 +17,7 @@ from lth_tf.masking.model import get_masks, get_weights, set_masks, set_weights
 from lth_tf.methods.base import Ticket, Weights
 from lth_tf.methods.hooks import Hooks
 from lth_tf.runs.history import History
+from lth_tf.runs.provenance import data_record, provenance
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import ORIGIN
 from lth_tf.seeding import stream_seed
@@ -65,11 +66,18 @@ def find_tickets(
         UsageError: if the network or method is unknown, pruning would empty a
             layer, or a file of the run directory is damaged.
         RunError: if a loss is not finite or a file cannot be written.
+
+    Example::
+
+        data = lth_tf.from_arrays(x, y)
+        config = lth_tf.ExperimentConfig(network="lenet", iterations=2000, levels=8)
+        run = lth_tf.find_tickets(config, data, "runs/mine/seed_0")
     """
+    config = dataclasses.replace(config, dataset=data.name)
     with contextlib.ExitStack() as stack:
         if not isinstance(run_dir, RunDir):
             run_dir = RunDir(run_dir)
-            stack.enter_context(run_dir.writing(config, {}))
+            stack.enter_context(run_dir.writing(config, provenance(data=data_record(data))))
         model = new_model(config, data, "init")
         procedure = network_procedure(config, data, run_dir, model)
         setup = Setup(config, data, run_dir, model, jit, checkpoint_seconds)

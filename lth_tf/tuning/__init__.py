@@ -360,7 +360,7 @@ def _check(config: ExperimentConfig, tolerance: float, max_trials: int, patience
         if value < least:
             raise UsageError(f"Expected {name} to be at least {least}. Received: {name}={value!r}.")
     asked = {"replicates": config.replicates - 1} | {
-        name: count for control in config.controls for name, count in control.values().items()
+        name: count for control in config.controls for name, count in control.as_dict().items()
     }
     for name, value in asked.items():
         if value:

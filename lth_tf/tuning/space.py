@@ -45,7 +45,7 @@ def search_space(
             f"Received: {', '.join(unknown) or 'none'}."
         )
     space = keras_tuner.HyperParameters()
-    values = config.values()
+    values = config.as_dict()
     for name in (name for name in possible if name in names):
         low, high, step = possible[name]
         if step is not None:
@@ -63,7 +63,7 @@ def check_space(space: keras_tuner.HyperParameters) -> None:
         UsageError: if a name is no field of ExperimentConfig, or one that all
             trials must share.
     """
-    fields = ExperimentConfig().values(in_run_name=True).keys() - set(_OF_THE_SEARCH)
+    fields = ExperimentConfig().as_dict(in_run_name=True).keys() - set(_OF_THE_SEARCH)
     unknown = sorted({entry.name for entry in space.space} - fields)
     if unknown or not space.space:
         raise UsageError(
@@ -89,9 +89,9 @@ def _ranges(
         ranges["learning_rate"] = (short(rate / 10), short(3 * rate), None)
     iterations = config.iterations
     for name, part in (("warmup_iterations", 4), ("rewind_iteration", 10)):
-        if name not in config.values():
+        if name not in config.as_dict():
             continue
-        highest = max(iterations // part, config.values()[name])
+        highest = max(iterations // part, config.as_dict()[name])
         if highest:
             ranges[name] = (0, highest, max(1, iterations // (10 * part)))
     return ranges

@@ -1,0 +1,67 @@
+"""Tickets of own networks on own arrays, as in a notebook."""
+
+import keras
+import numpy as np
+import sklearn.datasets
+
+import lth_tf
+from lth_tf.config import ExperimentConfig
+from lth_tf.runs.stage import Stage
+
+
+def table():
+    x, y = sklearn.datasets.load_breast_cancer(return_X_y=True)
+    return ((x - x.mean(0)) / x.std(0)).astype(np.float32), y
+
+
+def unnamed(input_shape, classes):
+    """Layers without names of their own."""
+    return keras.Sequential(
+        [
+            keras.Input(input_shape),
+            keras.layers.Dense(20, activation="relu"),
+            keras.layers.Dense(10, activation="relu"),
+            keras.layers.Dense(classes),
+        ]
+    )
+
+
+def own(**changes):
+    config = ExperimentConfig(
+        network=unnamed,
+        iterations=60,
+        batch_size=32,
+        eval_interval=20,
+        levels=2,
+        learning_rate=0.01,
+    )
+    return config.replace(**changes)
+
+
+def test_a_function_is_a_network_and_arrays_are_a_data_set(tmp_path):
+    data = lth_tf.from_arrays(*table())
+    keras.layers.Dense(1)  # Keras has counted names before
+    run = lth_tf.find_tickets(own(reinits=1, rewind_iteration=10), data, tmp_path / "run")
+    # 30 * 20 + 20 * 10 by 0.2, 10 * 2 by 0.1.
+    assert [run.summary(Stage(n))["remaining"] for n in range(3)] == [820, 658, 528]
+    assert run.mask(Stage(2)).keys() == {"dense/kernel", "dense_1/kernel", "dense_2/kernel"}
+    assert int(run.mask(Stage(2))["dense_2/kernel"].sum()) == 16
+    assert run.summary(Stage(2))["final_test_accuracy"] > 0.9
+    assert run.config().dataset == "arrays" and run.about()["data"]["classes"] == 2
+    again = lth_tf.find_tickets(own(reinits=1, rewind_iteration=10), data, tmp_path / "again")
+    for path, value in run.trained(Stage(2, "reinit_0")).items():
+        np.testing.assert_array_equal(again.trained(Stage(2, "reinit_0"))[path], value)
+
+
+def test_a_function_is_a_criterion(tmp_path):
+    def first_go(context):
+        return {
+            path: np.arange(mask.size, dtype=np.float32).reshape(mask.shape)
+            for path, mask in context.masks.items()
+        }
+
+    run = lth_tf.find_tickets(
+        own(criterion=first_go, levels=1), lth_tf.from_arrays(*table()), tmp_path / "run"
+    )
+    kept = run.mask(Stage(1))["dense/kernel"].ravel()
+    assert not kept[:120].any() and kept[120:].all()
