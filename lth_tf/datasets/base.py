@@ -1,6 +1,8 @@
 """What a data set is: arrays in memory, and what is done to them before a network."""
 
 import dataclasses
+import functools
+import zlib
 from typing import Any, Self
 
 import keras
@@ -129,6 +131,16 @@ class Data:
     def __post_init__(self):
         if self.preprocessing is None:
             object.__setattr__(self, "preprocessing", Preprocessing.of(self.train.inputs))
+
+    @functools.cached_property
+    def checksum(self) -> str:
+        """Eight hexadecimal digits that tell data sets apart: of all inputs and labels."""
+        splits = (self.train, self.validation, self.test)
+        value = 0
+        for array in (array for split in splits for array in (split.inputs, split.labels)):
+            value = zlib.crc32(f"{array.dtype.str}{array.shape}".encode(), value)
+            value = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data, value)
+        return f"{value:08x}"
 
     @property
     def input_shape(self) -> tuple[int, ...]:

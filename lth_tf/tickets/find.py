@@ -12,6 +12,7 @@ import keras
 from lth_tf import networks, pruning
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
+from lth_tf.errors import UsageError
 from lth_tf.masking.arrays import density
 from lth_tf.masking.model import get_masks, get_weights, set_masks, set_weights
 from lth_tf.methods.base import Ticket, Weights
@@ -78,12 +79,23 @@ def find_tickets(
         if not isinstance(run_dir, RunDir):
             run_dir = RunDir(run_dir)
             stack.enter_context(run_dir.writing(config, provenance(data=data_record(data))))
+        _check_data(run_dir, data)
         model = new_model(config, data, "init")
         procedure = network_procedure(config, data, run_dir, model)
         setup = Setup(config, data, run_dir, model, jit, checkpoint_seconds)
         learner = (make_learner or trainer_learner)(setup)
         train_stages(procedure, learner, run_dir, listeners)
     return run_dir
+
+
+def _check_data(run_dir: RunDir, data: Data) -> None:
+    recorded = run_dir.about().get("data", {}).get("checksum", data.checksum)
+    if recorded != data.checksum:
+        raise UsageError(
+            f"Expected the data that {run_dir.path} was begun with (checksum {recorded}). "
+            f"Received: other examples (checksum {data.checksum}). Use another folder.",
+            arguments=("runs_dir",),
+        )
 
 
 @dataclasses.dataclass(frozen=True)

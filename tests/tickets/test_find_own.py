@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import sklearn.datasets
 
 import lth_tf
@@ -51,6 +52,15 @@ def test_a_function_is_a_network_and_arrays_are_a_data_set(tmp_path):
     again = lth_tf.find_tickets(own(reinits=1, rewind_iteration=10), data, tmp_path / "again")
     for path, value in run.trained(Stage(2, "reinit_0")).items():
         np.testing.assert_array_equal(again.trained(Stage(2, "reinit_0"))[path], value)
+
+
+def test_other_data_are_refused_and_nothing_is_lost(tmp_path):
+    x, y = table()
+    config = own(levels=0)
+    run = lth_tf.find_tickets(config, lth_tf.from_arrays(x, y), tmp_path / "run")
+    with pytest.raises(lth_tf.UsageError, match="Received: other examples"):
+        lth_tf.find_tickets(config.replace(levels=1), lth_tf.from_arrays(x, 1 - y), run.path)
+    assert run.finished() == [Stage(0)]
 
 
 def test_a_function_is_a_criterion(tmp_path):
