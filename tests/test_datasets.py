@@ -92,7 +92,8 @@ def test_failed_download_says_what_to_do(tmp_path, monkeypatch):
         datasets.load("mnist", image_shape=SHAPE, data_dir=str(tmp_path))
     message = str(error.value)
     assert "Could not download mnist (ConnectionError: no route to host)" in message
-    assert "--data_dir" in message and "--dataset=digits" in message
+    assert "data_dir" in message and "digits" in message and "--" not in message
+    assert error.value.arguments == ("data_dir", "dataset")
 
 
 needs_mnist = pytest.mark.skipif(
