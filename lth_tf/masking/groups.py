@@ -8,14 +8,17 @@ from lth_tf.masking.layers import CONVOLUTIONS
 from lth_tf.masking.model import slots_of
 from lth_tf.masking.variables import recording
 
+Owners = dict[int, keras.layers.Layer]  # id of a masked weight -> the layer it is masked in
+
 
 def weight_groups(model: keras.Model) -> dict[str, str]:
     """Returns weight path -> group (conv, fc or output) of a masked model of any kind.
 
     The output layers are the masked layers from which the data reach an output of the
     model without passing another masked one: every head of a model with several. In a
-    subclassed model it is the masked layer that its `call` uses last, in whatever
-    order the layers were made. Of the others, convolutions are conv and the rest is fc.
+    subclassed model or layer it is the masked layer that its `call` uses last, in
+    whatever order they were made, or the last made if `call` does not run on
+    placeholders. Of the others, convolutions are conv and the rest is fc.
 
     Args:
         model: a masked model.
@@ -46,41 +49,39 @@ def weight_groups(model: keras.Model) -> dict[str, str]:
 
 
 def _output_layers(
-    model: keras.layers.Layer, owners: dict[int, keras.layers.Layer]
+    layer: keras.layers.Layer, owners: Owners, use: internals.Use | None = None
 ) -> list[keras.layers.Layer]:
-    """Returns the masked layers that are the last before an output."""
-    graph = internals.graph_of(model) if isinstance(model, keras.Model) else None
+    """Returns the masked layers that are the last before an output of a model or layer."""
+    graph = internals.graph_of(layer) if isinstance(layer, keras.Model) else None
     if graph is None:
-        last = _last_used(model, owners)
-        return [last] if last is not None else []
+        return _last_used(layer, owners, use)
     found, seen = [], set()
     tensors = keras.tree.flatten(graph.outputs)
     while tensors:
         new = [tensor for tensor in tensors if id(tensor) not in seen]
         seen.update(map(id, new))
         tensors = []
-        for operation, inputs in internals.producers(new):
-            layer = operation if isinstance(operation, keras.layers.Layer) else None
-            last = _output_layers(layer, owners) if layer is not None else []
+        for inner in internals.producers(new):
+            is_layer = isinstance(inner.operation, keras.layers.Layer)
+            last = _output_layers(inner.operation, owners, inner) if is_layer else []
             found += last
-            tensors += inputs if not last else []
+            tensors += [] if last else inner.inputs
     return found
 
 
 def _last_used(
-    layer: keras.layers.Layer, owners: dict[int, keras.layers.Layer]
-) -> keras.layers.Layer | None:
-    """Returns which masked layer at or below one its call uses last, or None."""
+    layer: keras.layers.Layer, owners: Owners, use: internals.Use | None
+) -> list[keras.layers.Layer]:
+    """Returns the masked layer at or below one that its call uses last, if there is any."""
     slots = [slot for below in layers_of(layer) for slot in own_slots(below)]
-    if not slots:
-        return None
-    made_last = owners[id(slots[-1].weight)]
-    if not isinstance(layer, keras.Model):
-        return made_last
+    masked = {id(slot.weight): owners[id(slot.weight)] for slot in slots}
+    if len({id(owner) for owner in masked.values()}) < 2:
+        return list(masked.values())[-1:]
     with recording() as reads:
         try:
-            internals.trace_call(layer)
-        except Exception:  # A model's own code, on inputs it may not be made for.
-            return made_last
-    used = [owners[id(weight)] for weight in reads if id(weight) in owners]
-    return used[-1] if used else made_last
+            args, kwargs = (use.args, use.kwargs) if use else internals.example_call(layer)
+            internals.trace_call(layer, args, kwargs)
+        except Exception:  # A model's own code, on inputs that it may not be made for.
+            reads.clear()
+    used = [masked[id(weight)] for weight in reads if id(weight) in masked]
+    return (used or list(masked.values()))[-1:]

@@ -8,7 +8,7 @@ import collections
 import contextlib
 import gc
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras.src.backend import compute_output_spec
@@ -45,6 +45,11 @@ def is_bound(variable: keras.Variable) -> bool:
     if not in_stateless_scope():
         return True
     return get_stateless_scope().get_current_value(variable) is not None
+
+
+def has_value(variable: keras.Variable) -> bool:
+    """True unless JAX's `fit` has taken the variable's value away for the time being."""
+    return variable._value is not None
 
 
 def own_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
@@ -128,26 +133,41 @@ def graph_of(model: keras.Model) -> keras.Model | None:
     return model if hasattr(model, "_nodes_by_depth") else None
 
 
-def producers(tensors: Iterable[keras.KerasTensor]) -> list[tuple[Any, list[keras.KerasTensor]]]:
-    """Returns for each symbolic tensor the operation that made it and its inputs."""
+class Use(NamedTuple):
+    """An operation's place in a graph."""
+
+    operation: Any
+    inputs: list[keras.KerasTensor]
+    args: tuple
+    kwargs: dict[str, Any]
+
+
+def producers(tensors: Iterable[keras.KerasTensor]) -> list[Use]:
+    """Returns for each symbolic tensor the use of an operation that made it."""
     found = []
     for tensor in tensors:
-        operation, node, _ = tensor._keras_history
-        found.append((operation, operation._inbound_nodes[node].input_tensors))
+        operation, index, _ = tensor._keras_history
+        node = operation._inbound_nodes[index]
+        found.append(Use(operation, node.input_tensors, node.arguments.args, node.arguments.kwargs))
     return found
 
 
-def trace_call(model: keras.Model) -> None:
-    """Runs a model's `call` on placeholders of the shapes it was built with.
+def example_call(model: keras.Model) -> tuple[tuple, dict[str, Any]]:
+    """Returns symbolic arguments of the shapes that a model was built with.
 
     Raises:
-        Exception: whatever its code raises, or if no shapes are known.
+        ValueError: if it was built with none, or several.
     """
     (shapes,) = (model._build_shapes_dict or {}).values()
     inputs = keras.tree.map_shape_structure(
         lambda shape: keras.KerasTensor((None, *shape[1:]), model.input_dtype), shapes
     )
-    compute_output_spec(model.call, inputs)
+    return (inputs,), {}
+
+
+def trace_call(layer: keras.layers.Layer, args: tuple, kwargs: dict[str, Any]) -> None:
+    """Runs the code of a layer's call once, on placeholders in place of symbolic arguments."""
+    compute_output_spec(layer, *args, **kwargs)
 
 
 # ---- compiled functions

@@ -16,11 +16,12 @@ import keras
 import numpy as np
 
 from lth_tf.masking.effective import BINARY, Effective, promised_zero
-from lth_tf.masking.keras_internals import in_layer_call, is_bound
+from lth_tf.masking.keras_internals import has_value, in_layer_call, is_bound
 
 _SLOT = "_lth_tf_slot"
 # None: stored outside layers and effective inside them.
 _reading: contextvars.ContextVar[str | None] = contextvars.ContextVar("reading", default=None)
+_storing: contextvars.ContextVar[bool] = contextvars.ContextVar("storing", default=False)
 _record: contextvars.ContextVar[list | None] = contextvars.ContextVar("record", default=None)
 
 # What makes a value of a variable: conversions, operators, indexing.
@@ -68,7 +69,8 @@ class Slot:
 
     def zeroed(self, stored: keras.KerasTensor) -> keras.KerasTensor:
         """Returns a stored weight with 0 where it is pruned."""
-        return keras.ops.where(self.mask.value, stored, keras.ops.zeros((), self.weight.dtype))
+        # Of the weight's sign, like `zero_where_pruned` on the host.
+        return keras.ops.where(self.mask.value, stored, stored * 0)
 
 
 class MaskedVariable:
@@ -83,13 +85,19 @@ class MaskedVariable:
             return stored
         return slot_of(self).effective(stored)
 
+    def _direct_assign(self, value):
+        slot = slot_of(self)
+        if slot.rule.idempotent and not _storing.get() and has_value(slot.mask):
+            value = slot.zeroed(value)
+        super()._direct_assign(value)
+
     @property
     def constraint(self):
         """The variable's constraint, and then 0 for pruned weights.
 
         Optimizers apply it after each update, so stored weights stay 0 even with
         momentum from before the pruning or an update that mixes the weights of a
-        matrix (Muon).
+        matrix (Muon). With JAX they do once `fit` hands its weights back.
         """
         own, slot = super().constraint, slot_of(self)
         if promised_zero() or not slot.rule.idempotent or not is_bound(slot.mask):
@@ -122,6 +130,22 @@ class MaskedVariable:
     @regularizer.setter
     def regularizer(self, value):
         super(MaskedVariable, type(self)).regularizer.fset(self, value)
+
+
+class Mask:
+    """What a mask's class adds: when it is assigned, the weights it prunes are stored as 0."""
+
+    def _direct_assign(self, value):
+        super()._direct_assign(value)
+        slot = vars(self)[_SLOT]
+        if has_value(slot.weight) and not _storing.get():
+            with reading_stored():
+                slot.weight.assign(slot.weight.value)
+
+
+@functools.cache
+def _mask_class(original: type) -> type:
+    return type("Mask", (Mask, original), {"__hash__": original.__hash__})
 
 
 @functools.cache
@@ -189,19 +213,24 @@ def recording() -> Iterator[list[keras.Variable]]:
 
 def slot_of(variable: keras.Variable) -> Slot | None:
     """Returns the slot of a masked weight, or None."""
-    return vars(variable).get(_SLOT)
+    return vars(variable).get(_SLOT) if isinstance(variable, MaskedVariable) else None
 
 
 def put_mask(slot: Slot) -> None:
     """Makes a variable the masked weight of a slot."""
     setattr(slot.weight, _SLOT, slot)
     slot.weight.__class__ = _masked_class(type(slot.weight))
+    setattr(slot.mask, _SLOT, slot)
+    slot.mask.__class__ = _mask_class(type(slot.mask))
 
 
 def take_mask(weight: keras.Variable) -> None:
     """Gives a masked weight back its original class."""
+    slot = slot_of(weight)
     weight.__class__ = weight._original_class
+    slot.mask.__class__ = type(slot.mask).__bases__[1]
     delattr(weight, _SLOT)
+    delattr(slot.mask, _SLOT)
 
 
 def to_numpy(variable: keras.Variable) -> np.ndarray:
@@ -217,6 +246,10 @@ def stored_value(variable: keras.Variable) -> np.ndarray:
 
 
 def store(variable: keras.Variable, value: np.ndarray | keras.KerasTensor) -> None:
-    """Assigns a variable what it stores."""
-    with reading_stored():
-        variable.assign(value)
+    """Assigns a variable all that it stores, pruned weights as they come."""
+    token = _storing.set(True)
+    try:
+        with reading_stored():
+            variable.assign(value)
+    finally:
+        _storing.reset(token)
