@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from export.keras_internals import all_layers
 from lth_tf.errors import UsageError
 
 
@@ -49,6 +50,20 @@ def prune(model: keras.Model, remaining: float) -> keras.Model:
 
 _WORDS = 20_000
 _OF_KERAS = ("mobilenet_v2", "efficientnet_b0", "resnet50")
+
+
+def settle(model: keras.Model, examples: np.ndarray) -> None:
+    """Gives batch normalization the statistics of examples, in place.
+
+    With those of other weights the outputs of a deep network would be next to constant.
+    """
+    found = [part for part in all_layers(model) if isinstance(part, layers.BatchNormalization)]
+    before = [layer.momentum for layer in found]
+    for layer in found:
+        layer.momentum = 0.0
+    model(examples, training=True)
+    for layer, momentum in zip(found, before, strict=True):
+        layer.momentum = momentum
 
 
 def _vit() -> keras.Model:

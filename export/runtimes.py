@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from export.arrays import in_batches
+from export.arrays import count, in_batches
 from export.formats import FORMATS
 
 _FIRST = (1, 7)  # batch sizes before the others
@@ -60,7 +60,11 @@ def time_both(format: str, paths: list[str], examples: str, seconds: float) -> N
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     batch = _arrays(examples)
-    calls = [runtime.open(path).prepare(batch) for path in paths]
+    runners = [runtime.open(path) for path in paths]
+    for runner in runners:
+        if runner.batch_size not in (None, count(batch)):
+            raise ValueError(f"it takes batches of {runner.batch_size} only")
+    calls = [runner.prepare(batch) for runner in runners]
     slice_seconds = seconds / (2 * _ROUNDS + 2)
     for call in calls:
         _milliseconds(call, slice_seconds)

@@ -162,8 +162,10 @@ def _takes_int8(
     """Whether operators take a sparse int8 kernel; dense layers are made convolutions for it."""
     if Op.FULLY_CONNECTED not in kinds:
         return kinds <= set(_TAKE_INT8)
-    if not choice.smallest and choice.rows(graph, users) > 1:
-        return False  # a convolution is slower than a dense layer there
+    # A convolution is slower than a dense layer for several rows, and at each step of a loop
+    # that was unrolled.
+    if not choice.smallest and (len(users) > 1 or choice.rows(graph, users) > 1):
+        return False
     return as_convolutions(graph, kernel, users)
 
 

@@ -140,6 +140,12 @@ def test_int8_layers_of_several_rows_are_sparse_only_for_size():
     assert how(dense, optimize="size").count("dense") == 0
 
 
+def test_int8_kernels_of_unrolled_steps_are_sparse_only_for_size():
+    dense = dense_tflite(recurrent(), "int8", floats(8, 20, 32))
+    assert how(dense).count("dense") == 2  # those of the LSTM
+    assert how(dense, optimize="size").count("dense") == 0
+
+
 def test_tflite_micro_refuses_what_it_would_answer_wrongly():
     dense = dense_tflite(stack((784,), layers.Dense(300)))
 
