@@ -104,7 +104,6 @@ class DenseStep:
         scale = self._optimizer.scale_loss(1.0)
         decay = self._config.weight_decay and self._config.weight_decay * scale
         self._optimizer.apply(add_weight_decay(gradients, self._variables, decay), self._variables)
-        self._zero_constrained()
         if self._config.precision == "mixed_float16":
             gradients = [gradient / scale for gradient in gradients]
         self._hooks.after_update(iteration, self._by_path(gradients))
@@ -132,13 +131,6 @@ class DenseStep:
             g * tf.cast(self._masks[id(v)].value, g.dtype) if id(v) in self._masks else g
             for g, v in zip(gradients, self._variables, strict=True)
         ]
-
-    def _zero_constrained(self) -> None:
-        """Zeroes pruned weights that a constraint may have moved."""
-        for variable in self._variables:
-            if variable.constraint is not None and id(variable) in self._masks:
-                mask = tf.cast(self._masks[id(variable)].value, variable.dtype)
-                variable.assign(variable.value * mask)
 
     def _by_path(self, gradients: list[tf.Tensor]) -> dict[str, tf.Tensor]:
         return {

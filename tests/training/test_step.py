@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import from_arrays
 from lth_tf.masking.model import get_masks, get_weights, mask_model, set_masks, weight_variables
+from lth_tf.masking.variables import stored_value
 from lth_tf.methods.hooks import Hooks
 from lth_tf.training.batches import InMemoryBatches
 from lth_tf.training.trainer import Trainer
@@ -62,6 +63,12 @@ def half(model):
     return masks
 
 
+def train_only(trainer):
+    """Trains without testing the best weights: to assign weights stores pruned ones as 0."""
+    for _ in trainer.evaluations():
+        pass
+
+
 @pytest.mark.parametrize("kind", LOSSES)
 def test_the_models_own_losses_are_those_of_keras(data, kind):
     ours, theirs = network(kind), network(kind)
@@ -85,10 +92,28 @@ def test_the_models_own_losses_are_those_of_keras(data, kind):
 def test_pruned_weights_stay_zero_whatever_adds_to_the_loss(data, kind):
     model = mask_model(network(kind))
     masks = half(model)
-    Trainer(model, data, CONFIG, "off").fit()
+    train_only(Trainer(model, data, CONFIG, "off"))
     for path, mask in masks.items():
-        stored = np.array(weight_variables(model)[path])
+        stored = stored_value(weight_variables(model)[path])
         assert (stored[mask == 0] == 0).all() and (stored[mask == 1] != 0).all()
+
+
+class PushesAll(Hooks):
+    """Draws every stored weight of a layer towards 1, pruned or not."""
+
+    def __init__(self, model):
+        self.weight = weight_variables(model)["hidden/kernel"]
+
+    def extra_loss(self, iteration):
+        return keras.ops.sum(keras.ops.square(self.weight.value - 1.0))
+
+
+def test_pruned_weights_stay_zero_whatever_hooks_add_to_the_loss(data):
+    model = mask_model(network())
+    masks = half(model)
+    train_only(Trainer(model, data, CONFIG, "off", hooks=PushesAll(model)))
+    stored, kept = stored_value(weight_variables(model)["hidden/kernel"]), masks["hidden/kernel"]
+    assert (stored[kept == 0] == 0).all() and stored[kept == 1].mean() > 0.1
 
 
 class AddsOne(keras.constraints.Constraint):
@@ -99,8 +124,8 @@ class AddsOne(keras.constraints.Constraint):
 def test_pruned_weights_stay_zero_under_constraints(data):
     model = mask_model(network(kernel_constraint=AddsOne()))
     masks = half(model)
-    Trainer(model, data, CONFIG, "off").fit()
-    stored = np.array(weight_variables(model)["hidden/kernel"])
+    train_only(Trainer(model, data, CONFIG, "off"))
+    stored = stored_value(weight_variables(model)["hidden/kernel"])
     kept = masks["hidden/kernel"] == 1
     assert (stored[~kept] == 0).all() and (stored[kept] > 5).all()
 
@@ -156,7 +181,7 @@ def test_hooks_are_called_and_their_variables_are_part_of_the_state(data):
     assert hooks.seen.numpy().tolist() == [6, 6, 5]
     mask = get_masks(model)["hidden/kernel"]
     assert mask[0].all() and not mask[1].any() and mask[2:].all()
-    assert (np.array(hooks.weight)[1] == 0).all()
+    assert (stored_value(hooks.weight)[1] == 0).all()
     # SGD of rate 0.5 on (score - 4)^2 is there after one step.
     assert float(hooks.score.value) == 4.0
     ended = get_weights(model)
