@@ -5,8 +5,8 @@ import json
 
 import vl_convert
 
-from experiments.charts import Figure, measured
-from experiments.results import Row
+from experiments.figures import Figure
+from experiments.results import Row, measured
 
 _STYLE = """
 :root { color-scheme: light; }

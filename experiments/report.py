@@ -63,18 +63,19 @@ def report(folders: list[str], options: ReportOptions | None = None) -> list[pat
         UsageError: if a folder holds no finished run, or the output folder cannot
             be written to.
     """
-    from experiments import charts, page, results
+    from experiments import page, results
+    from experiments.figures import Numbers, figures
 
     options = options or ReportOptions()
     runs = results.find_runs(folders)
     levels, curves = results.level_rows(runs), results.curve_rows(runs)
     last = max(row["iterations"] for row in levels)
     iterations = options.at_iterations or (last // 3, 2 * last // 3, last)
-    figures = charts.figures(levels, curves, list(options.densities), list(iterations))
+    drawn = figures(Numbers(levels, curves, list(options.densities), list(iterations)))
     output = pathlib.Path(options.output_dir or pathlib.Path(folders[0]) / "report")
     files = [output / "report.html"]
-    write_bytes(files[0], page.render(_title(runs), _notes(runs), figures, levels).encode())
-    for figure in figures:
+    write_bytes(files[0], page.render(_title(runs), _notes(runs), drawn, levels).encode())
+    for figure in drawn:
         files.append(output / f"{figure.name}.png")
         with atomic_path(files[-1]) as partial:
             figure.side_by_side().save(partial, ppi=144)
@@ -92,15 +93,15 @@ def _title(runs: list) -> str:
 
 def _notes(runs: list) -> list[str]:
     from experiments.results import outcome
+    from lth_tf.runs.provenance import described
 
     notes = []
     for run in runs:
         about = run.directory.about()
-        versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
         judged = getattr(run.config, "judged_on", "test data")
         notes.append(
             f"{run.experiment}: {run.series('')}, seed {run.config.seed} "
-            f"({about['device']}; {versions}). "
+            f"({described(about)}). "
             + outcome(run.directory).partition("\n")[0]
             + ("" if judged == "test data" else f" All its accuracies are those on the {judged}.")
         )

@@ -86,6 +86,20 @@ def find_runs(paths: Iterable[str | os.PathLike]) -> list[Run]:
     ]
 
 
+def measured(rows: list[Row]) -> tuple[str, str]:
+    """Returns what the accuracies of rows are, and " (%)" if they are in percent.
+
+    Example:
+    >>> measured([{"metric": "accuracy"}, {"metric": "accuracy"}]), measured([{"metric": "mae"}])
+    (('accuracy', ' (%)'), ('mae', ''))
+    """
+    names = sorted({row["metric"] for row in rows})
+    percent = [name for name in names if judging.is_accuracy(name)]
+    if percent and percent != names:
+        return " and ".join(names), f" ({', '.join(percent)} in %)"
+    return " and ".join(names), " (%)" if percent else ""
+
+
 def level_rows(runs: list[Run]) -> list[Row]:
     """Returns a row for every finished stage: densities in %, accuracies in %.
 

@@ -6,6 +6,8 @@ import re
 import numpy as np
 import pytest
 
+from experiments.figures import FIGURES
+from experiments.report import report
 from export.formats import FORMATS
 from lth_tf import datasets, networks
 from lth_tf.config import CONTROLS, CRITERIA, METHODS, ExperimentConfig, run_name
@@ -20,7 +22,15 @@ EXAMPLES = re.findall(r"^### (.+?)$.*?```python\n(.*?)```", TEXT, re.DOTALL | re
 
 @pytest.fixture
 def examples(monkeypatch):
-    registries = (networks.NETWORKS, CRITERIA, METHODS, CONTROLS, datasets.DATASETS, FORMATS)
+    registries = (
+        networks.NETWORKS,
+        CRITERIA,
+        METHODS,
+        CONTROLS,
+        datasets.DATASETS,
+        FORMATS,
+        FIGURES,
+    )
     for registry in registries:
         monkeypatch.setattr(registry, "_items", {n: registry.get(n) for n in registry.names()})
     for title, code in EXAMPLES:
@@ -34,6 +44,7 @@ def test_every_recipe_has_an_example():
         "Add a method",
         "Add a control",
         "Add a data set",
+        "Add a figure",
         "Add an export format",
     ]
 
@@ -74,6 +85,8 @@ def test_the_examples_work_together(examples, tiny, tmp_path):
     assert "method=from_scratch" in name and "negated" not in name
     assert run_name(config.replace(fresh_levels=2), config) == "fresh_levels=2"
     assert run_dir.config() == config
+    files = {file.name for file in report([str(run_dir.path)])}
+    assert {"tickets.png", "seconds.png"} <= files
 
 
 def test_readme_examples(tmp_path, monkeypatch, capsys):
