@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import zipfile
 from typing import Any
 
 import keras
@@ -11,7 +10,8 @@ import tensorflow as tf
 
 from export.arrays import Arrays, count, part
 from export.signature import Signature
-from lth_tf.errors import UsageError
+from lth_tf.errors import UsageError, one_line
+from lth_tf.files import parse_arrays
 
 LABELS = "y"
 RANDOM = 64  # random examples where there are no real ones
@@ -80,11 +80,9 @@ def read(path: pathlib.Path, signature: Signature) -> Examples:
     names = list(signature.specs)
     wanted = _ONE if len(names) == 1 else ", ".join(names)
     try:
-        with open(path, "rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            arrays = {_ONE: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise UsageError(_no_examples(path, wanted, str(error))) from error
+        arrays = parse_arrays(path, alone=_ONE)
+    except Exception as error:  # whatever a damaged file leads to
+        raise UsageError(_no_examples(path, wanted, one_line(error))) from error
     if len(names) == 1 and names[0] not in arrays:
         names = [_ONE]
     missing = [name for name in names if name not in arrays]

@@ -68,3 +68,11 @@ def errors_of(path: str | os.PathLike, within: str | os.PathLike | None = None) 
             f"Could not write {path} ({why}). What was finished before is kept: "
             "make room and run the same command again."
         ) from error
+
+
+def one_line(error: str | Exception) -> str:
+    """Returns an error as one short line that a terminal can print."""
+    text = f"no {error}" if isinstance(error, KeyError) else str(error)
+    text = " ".join((text or type(error).__name__).split())
+    shown = "".join(c if c.isprintable() else "?" for c in text)
+    return shown if len(shown) <= 200 else f"{shown[:197]}..."

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from lth_tf.errors import UsageError, errors_of
+from lth_tf.errors import UsageError, errors_of, one_line
 from lth_tf.locks import try_lock
 
 PARTIAL = ".partial"
@@ -122,12 +122,30 @@ def read_arrays(path: pathlib.Path, expected: int = 0) -> dict[str, np.ndarray]:
     Raises:
         UsageError: if the file is missing or damaged.
     """
-    with reading(path), open_file(path) as file, zipfile.ZipFile(file) as archive:
-        check_expansion(archive, os.fstat(file.fileno()).st_size, expected)
-        # Read whole, unlike in np.load, for the archive to check its sums.
-        return {
-            name.removesuffix(".npy"): _array(archive.read(name)) for name in archive.namelist()
-        }
+    with reading(path):
+        return parse_arrays(path, expected)
+
+
+def parse_arrays(
+    path: str | os.PathLike, expected: int = 0, alone: str = ""
+) -> dict[str, np.ndarray]:
+    """Returns the arrays in an .npz file, or the one in an .npy file; raises anything.
+
+    Args:
+        path: the file.
+        expected: as in `read_arrays`.
+        alone: what the array in an .npy file is called; "" is not to take any.
+    """
+    with open_file(path) as file:
+        if alone and not zipfile.is_zipfile(file):
+            file.seek(0)
+            return {alone: _array(file.read())}
+        with zipfile.ZipFile(file) as archive:
+            check_expansion(archive, os.fstat(file.fileno()).st_size, expected)
+            # Read whole, unlike in np.load, for the archive to check its sums.
+            return {
+                name.removesuffix(".npy"): _array(archive.read(name)) for name in archive.namelist()
+            }
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -215,14 +233,6 @@ def damaged(path: str | os.PathLike, why: str | Exception) -> str:
     )
 
 
-def one_line(error: str | Exception) -> str:
-    """Returns an error as one short line that a terminal can print."""
-    text = f"no {error}" if isinstance(error, KeyError) else str(error)
-    text = " ".join((text or type(error).__name__).split())
-    shown = "".join(c if c.isprintable() else "?" for c in text)
-    return shown if len(shown) <= 200 else f"{shown[:197]}..."
-
-
 def _array(content: bytes) -> np.ndarray:
     """Returns the array in an .npy file."""
     file = io.BytesIO(content)
@@ -231,8 +241,8 @@ def _array(content: bytes) -> np.ndarray:
         (2, 0): np.lib.format.read_array_header_2_0,
     }[np.lib.format.read_magic(file)]
     shape, _, dtype = header(file)
-    # Before anything of that size is made.
-    if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+    # Before anything of that size is made; of objects it is not known.
+    if not dtype.hasobject and math.prod(shape) * dtype.itemsize != len(content) - file.tell():
         raise ValueError(f"not an array of shape {shape}")
     file.seek(0)
     return np.lib.format.read_array(file, allow_pickle=False)

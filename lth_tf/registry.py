@@ -2,10 +2,11 @@
 
 import importlib
 import pkgutil
+import warnings
 from collections.abc import Callable
 from typing import Any
 
-from lth_tf.errors import UsageError
+from lth_tf.errors import UsageError, one_line
 
 
 class Registry:
@@ -33,6 +34,7 @@ class Registry:
         self.package = package
         self._items: dict[str, Any] = {}
         self._unnamed: dict[str, Any] = {}
+        self._broken: dict[str, Exception] = {}
         self._discovered = False
 
     def register(self, name: str) -> Callable[[Any], Any]:
@@ -59,7 +61,8 @@ class Registry:
         """Returns the object registered as `name`; an object that is no name, as it is.
 
         Raises:
-            UsageError: if there is none; the message lists the known names.
+            UsageError: if there is none; the message lists the known names, and the
+                modules that cannot be imported.
         """
         if not isinstance(name, str):
             return name
@@ -69,7 +72,7 @@ class Registry:
         if name not in self._items:
             raise UsageError(
                 f"Expected a {self.kind} out of {', '.join(self.names())}. "
-                f"Received: {self.kind}={name!r}."
+                f"Received: {self.kind}={name!r}.{self._broken_modules()}"
             )
         return self._items[name]
 
@@ -103,7 +106,23 @@ class Registry:
         self._discovered = True
         package = importlib.import_module(self.package)
         for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self.package}.{module.name}")
+            name = f"{self.package}.{module.name}"
+            try:
+                importlib.import_module(name)
+            except Exception as error:  # whatever a module of somebody else's raises
+                self._broken[name] = error
+                # It may have come as far as to register something.
+                for item in [k for k, v in self._items.items() if v.__module__ == name]:
+                    del self._items[item]
+        if self._broken:
+            warnings.warn(self._broken_modules().strip(), stacklevel=3)
+
+    def _broken_modules(self) -> str:
+        """Returns what is said of modules that cannot be imported; "" if all can."""
+        return "".join(
+            f" {name} cannot be imported ({type(error).__name__}: {one_line(error)})."
+            for name, error in self._broken.items()
+        )
 
 
 def _same_source(one: Any, other: Any) -> bool:

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from lth_tf.errors import UsageError
+from lth_tf.masking import keras_file
 from lth_tf.masking import keras_internals as internals
 from lth_tf.masking.arrays import Masks, check_same_weights, zero_where_pruned
 from lth_tf.masking.effective import Effective
@@ -246,11 +247,15 @@ def load_model(path: str, custom_objects: dict[str, type] | None = None, **kwarg
         path: a .keras file.
         custom_objects: name -> class, as in `keras.models.load_model`.
         **kwargs: passed on.
+
+    Raises:
+        UsageError: if the file is missing or damaged, has layers that nobody has registered,
+            or weights that are not finite. Nothing in it is executed.
     """
     for item in [*(custom_objects or {}).values(), *keras.saving.get_custom_objects().values()]:
         if isinstance(item, type) and issubclass(item, keras.layers.Layer):
             know_old_name(item)
-    return keras.models.load_model(path, custom_objects=custom_objects, **kwargs)
+    return keras_file.load(path, custom_objects=custom_objects, **kwargs)
 
 
 def slots_of(model: keras.Model) -> dict[str, Slot]:

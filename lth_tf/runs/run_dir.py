@@ -23,11 +23,10 @@ from typing import Any
 import numpy as np
 
 from lth_tf.config import ExperimentConfig, FitConfig, from_record
-from lth_tf.errors import UsageError, errors_of
+from lth_tf.errors import UsageError, errors_of, one_line
 from lth_tf.files import (
     PARTIAL,
     delete_folder,
-    one_line,
     read_arrays,
     read_json,
     reading,
