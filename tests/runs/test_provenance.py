@@ -79,6 +79,7 @@ def test_record():
         "image_shape": [28, 28, 1],
         "classes": 10,
         "divisor": 255.0,
+        "checksum": data.checksum,
         "data_dir": str(pathlib.Path("data").absolute()),
     }
     assert found["device"].startswith(("CPU (", "GPU ("))
