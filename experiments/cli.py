@@ -63,6 +63,13 @@ class Experiment:
         folder = pathlib.Path(options.runs_dir) / self.folder / run_name(config, self.defaults)
         return folder / f"seed_{config.seed}"
 
+    def check(self, config: ExperimentConfig) -> None:
+        """Refuses what the program cannot run, before data are loaded.
+
+        Raises:
+            UsageError: if the config does not fit.
+        """
+
     def next_steps(self, run_dir: RunDir) -> str:
         """Returns what a run came to, and the commands to go on with."""
         from experiments.results import outcome
@@ -84,6 +91,7 @@ def run(experiment: Experiment) -> list[pathlib.Path]:
     if parsed is None:
         return []
     config, options = parsed
+    experiment.check(config)
     seeds = range(config.seed, config.seed + config.replicates)
     replicates = [dataclasses.replace(config, seed=seed, replicates=1) for seed in seeds]
     paths = [experiment.path(replicate, options) for replicate in replicates]

@@ -28,6 +28,7 @@ from experiments import cli
 from experiments.own_values import asked_network, own_values
 from lth_tf.cli import program
 from lth_tf.config import ExperimentConfig, RunOptions, run_name
+from lth_tf.errors import UsageError
 from lth_tf.methods.gradual import Gradual
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
@@ -53,6 +54,19 @@ class GradualExperiment(cli.Experiment):
         changed = run_name(config, self.defaults)
         name = "gradual" if changed == "default" else f"gradual,{changed}"
         return pathlib.Path(options.runs_dir) / config.network / name / f"seed_{config.seed}"
+
+    def check(self, config: ExperimentConfig) -> None:
+        """Refuses other methods than gradual pruning, and other precisions than float32."""
+        if not isinstance(config.method, Gradual):
+            raise UsageError(
+                "Expected method=gradual of this program. "
+                f"Received: method={config.method.label()}."
+            )
+        if config.precision != "float32":
+            raise UsageError(
+                "Expected precision=float32: gradual pruning in tf_keras knows nothing else. "
+                f"Received: precision={config.precision}."
+            )
 
     def next_steps(self, run_dir: RunDir) -> str:
         """Returns the commands that compare with tickets and export."""

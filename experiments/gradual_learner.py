@@ -11,11 +11,11 @@ import numpy as np
 
 from lth_tf.cli.process import ProgramError, lines_of
 from lth_tf.datasets import Data
-from lth_tf.errors import RunError, UsageError
+from lth_tf.errors import RunError
 from lth_tf.files import read_arrays, write_arrays, write_json
 from lth_tf.masking.model import get_masks, set_weights, strip_masks
 from lth_tf.methods.base import Ticket, Weights
-from lth_tf.methods.gradual import Gradual, kept_weights
+from lth_tf.methods.gradual import kept_weights
 from lth_tf.runs.history import Evaluation, History
 from lth_tf.tickets.find import Setup, network_rates, new_model, trainer_learner
 from lth_tf.tickets.listener import RunListener
@@ -25,21 +25,7 @@ _PROGRAM = pathlib.Path(__file__).with_name("gradual_twin.py")
 
 
 def learner(setup: Setup) -> "GradualLearner":
-    """Returns what trains the levels of a run of gradual pruning.
-
-    Raises:
-        UsageError: if the method is another one, or the precision is not float32.
-    """
-    method = setup.config.method
-    if not isinstance(method, Gradual):
-        raise UsageError(
-            f"Expected method=gradual of this program. Received: method={method.label()}."
-        )
-    if setup.config.precision != "float32":
-        raise UsageError(
-            "Expected precision=float32: gradual pruning in tf_keras knows nothing else. "
-            f"Received: precision={setup.config.precision}."
-        )
+    """Returns what trains the levels of a run of gradual pruning."""
     return GradualLearner(setup)
 
 

@@ -132,7 +132,7 @@ def shared_trainer(trainers, digits_rgb, monkeypatch):
             model = new_model(config, data, "init")
             trainers[network] = (model, get_weights(model), Trainer(model, data, config))
         monkeypatch.setattr(find, "new_model", kept_model)
-        monkeypatch.setattr(find, "Trainer", lambda *_: trainers[network][2])
+        monkeypatch.setattr(find, "Trainer", lambda *_, **__: trainers[network][2])
         return config, data
 
     return prepare

@@ -109,4 +109,5 @@ def main(folder, case, stop):
     print(json.dumps({"kills": line, "states": states, "leftovers": sorted(leftovers)}))
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

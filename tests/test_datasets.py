@@ -1,5 +1,5 @@
 import dataclasses
-import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -97,7 +97,7 @@ def test_failed_download_says_what_to_do(tmp_path, monkeypatch):
 
 
 needs_mnist = pytest.mark.skipif(
-    not os.path.isdir(os.path.expanduser("~/tensorflow_datasets/mnist")),
+    not list(pathlib.Path("~/tensorflow_datasets/mnist").expanduser().glob("*/dataset_info.json")),
     reason="MNIST is not prepared on this machine",
 )
 

@@ -86,7 +86,7 @@ def table(project):
         (["--network=../lenet"], "Received: network='../lenet'"),
         (["--network=report"], "Received: network='report'"),
         (["--dataset=digits", "--search=momentum"], "prune_rate_fc, prune_rate_output, learning"),
-        (["--dataset=digits", "--trials=2"], "Received: trials=2."),
+        (["--dataset=digits", "--trials=2"], "Received: replicates=2."),
     ],
 )
 def test_mistake_is_one_line_on_stderr(flags, message, here, tmp_path):
@@ -135,7 +135,9 @@ def test_killed_search_goes_on_to_the_results_of_an_uninterrupted_one(tmp_path, 
 
     project = tmp_path / PROJECT
     killed = start(tmp_path, "--checkpoint_seconds=0")
-    while not (project / "trial_001/progress/checkpoint.npz").exists():
+    # Later than the training up to the iteration that is rewound to.
+    wanted = [project / "trial_001" / name for name in ("origin.npz", "progress/checkpoint.npz")]
+    while not all(file.exists() for file in wanted):
         assert killed.poll() is None, killed.stderr.read()
         time.sleep(0.005)
     killed.send_signal(signal.SIGKILL)

@@ -90,7 +90,8 @@ def test_results_are_those_of_the_run_directories(searched):
     reference = tuner.reference()["early_stop_validation_accuracy"]
     for result in found:
         run_dir = RunDir(result.path)
-        assert {name: getattr(run_dir.config(), name) for name in result.values} == result.values
+        values = run_dir.config().as_dict()
+        assert {name: values[name] for name in result.values} == result.values
         summaries = [run_dir.summary(stage) for stage in run_dir.finished()]
         assert judge(summaries, reference, 0.02) == result.outcome
     saved = {int(t.trial_id): t.score for t in saved_trials(tuner.project.oracle_file)}
@@ -220,15 +221,15 @@ def test_full_disk_ends_the_search(config, digits, copied, monkeypatch):
         ({"config": {"batch_size": 61}}, "the file has batch_size=60, not 61."),
         ({"config": {"levels": 3}}, "the file has levels=2, not 3."),
         ({"searched": ["learning_rate"]}, "the file has another search space."),
-        ({"config": {"trials": 2}}, "Expected trials=1: a search .* Received: trials=2."),
-        ({"config": {"reinits": 1}}, "Received: reinits=1."),
+        ({"config": {"replicates": 2}}, "Expected one replicate .* Received: replicates=2."),
+        ({"config": {"reinits": 1}}, "without controls.* Received: reinits=1."),
         ({"max_trials": 0}, "max_trials to be at least 1"),
         ({"algorithm": "grid"}, "out of bayesian, random. Received: algorithm='grid'"),
         ({"config": {"levels": 99, "prune_rate_fc": 0.9}}, "would prune the last weight"),
     ],
 )
 def test_search_that_does_not_fit_is_refused(searched, config, digits, copied, change, message):
-    config = dataclasses.replace(config, **change.pop("config", {}))
+    config = config.replace(**change.pop("config", {}))
     with pytest.raises(UsageError, match=message):
         TicketTuner(config, digits, **{**copied, **change})
     assert len(searched[0].results()) == 3

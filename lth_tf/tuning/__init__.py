@@ -359,12 +359,12 @@ def _check(config: ExperimentConfig, tolerance: float, max_trials: int, patience
     for name, value, least in (("max_trials", max_trials, 1), ("patience", patience, 0)):
         if value < least:
             raise UsageError(f"Expected {name} to be at least {least}. Received: {name}={value!r}.")
-    asked = {"replicates": config.replicates - 1} | {
-        name: count for control in config.controls for name, count in control.as_dict().items()
-    }
-    for name, value in asked.items():
+    asked = [("replicates", config.replicates)] if config.replicates > 1 else []
+    for control in config.controls:
+        asked.append((dataclasses.fields(control)[0].name, control.count))
+    for name, value in asked:
         if value:
             raise UsageError(
                 "Expected one replicate without controls: a search compares tickets of one seed. "
-                f"Received: {name}. Run the best values again for more."
+                f"Received: {name}={value}. Run the best values again for more."
             )

@@ -122,8 +122,7 @@ def test_random_masks_of_the_origin_keep_dense_weights_where_tickets_are_continu
     tmp_path, tiny, digits, monkeypatch, strategy
 ):
     starts = Starts(monkeypatch).models
-    config = dataclasses.replace(
-        tiny,
+    config = tiny.replace(
         start="continue",
         strategy=strategy,
         random_masks=1,
