@@ -12,6 +12,7 @@ from lth_tf import pruning
 from lth_tf.config import FitConfig
 from lth_tf.errors import UsageError
 from lth_tf.masking.arrays import Masks, check_same_weights
+from lth_tf.masking.checks import check_reads
 from lth_tf.masking.groups import weight_groups
 from lth_tf.masking.model import (
     get_masks,
@@ -30,7 +31,7 @@ from lth_tf.tickets.fit_storage import FitStorage
 from lth_tf.tickets.level_callbacks import LevelCallbacks
 from lth_tf.tickets.procedure import Procedure, stages
 from lth_tf.tickets.reinitialize import new_weights
-from lth_tf.tickets.running_fit import check_fit, fingerprint, running_fit
+from lth_tf.tickets.running_fit import check_fit, few_examples, fingerprint, running_fit
 
 
 class TicketCallback(keras.callbacks.Callback):
@@ -156,6 +157,7 @@ class TicketCallback(keras.callbacks.Callback):
         self._verbose = verbose
         self._fresh: FreshState | None = None
         self._level: Level | None = None
+        self._examples: Any = None
         self._news = ""
         self._forward_batches()
 
@@ -188,6 +190,7 @@ class TicketCallback(keras.callbacks.Callback):
         with self._storage.closed_by_errors():
             fit = running_fit(self.model)
             check_fit(fit, self)
+            self._examples = few_examples(fit)
             config = self._checked_config()
             self._storage.open(config, fingerprint(fit), self.model, self._verbose)
             if self.run_dir.has_origin():
@@ -305,10 +308,13 @@ class TicketCallback(keras.callbacks.Callback):
             self.model.stop_training = True
             return
         self._rewind(ticket.masks, ticket.weights)
+        # The weights are in the model: a second copy would stay for the whole level.
+        ticket = dataclasses.replace(ticket, weights={})
         self._start_afresh()
+        if ticket.stage.level:
+            self._check_reads()
         self._level = Level(
-            # The weights are in the model: a second copy would stay for the whole level.
-            dataclasses.replace(ticket, weights={}),
+            ticket,
             self.model,
             self._fresh,
             self._config,
@@ -319,6 +325,18 @@ class TicketCallback(keras.callbacks.Callback):
         if ticket.stage == ORIGIN:
             # Nothing else knows the weights it starts from.
             self._level.save_progress()
+
+    def _check_reads(self) -> None:
+        """Checks once a fit that no pruned weight takes part in the outputs."""
+        examples, self._examples = self._examples, None
+        if examples is None:
+            return
+        try:
+            check_reads(self.model, examples)
+        except UsageError:
+            raise
+        except Exception:  # A model that only its own train_step can call is not checked.
+            return
 
     def _go_to_last_level(self) -> None:
         last = Stage(self._config.method.levels(self._config))

@@ -8,6 +8,7 @@ import numpy as np
 
 from lth_tf.config import FitConfig
 from lth_tf.errors import RunError, UsageError
+from lth_tf.masking.checks import check_pruned_are_zero
 from lth_tf.masking.model import get_weights, set_weights, weight_variables
 from lth_tf.methods.base import Ticket, Weights
 from lth_tf.runs.history import Evaluation, History, from_columns, to_columns
@@ -147,7 +148,11 @@ class Level:
             self._saved = time.monotonic()
 
     def finish(self) -> tuple[Weights, History | None]:
-        """Returns the weights at the level's end and what was measured; of ORIGIN nothing."""
+        """Returns the weights at the level's end and what was measured; of ORIGIN nothing.
+
+        Raises:
+            RunError: if a pruned weight is not 0.
+        """
         if self.stage == ORIGIN:
             return get_weights(self._model), None
         last = Snapshot(self._weights)
@@ -163,6 +168,7 @@ class Level:
             self._best.restore()
             early_stop = self._test_value()
         recorded.restore()
+        check_pruned_are_zero(self._model)
         self._best = self._validated = last = now = recorded = None
         metric = self._metric(self._logs)
         history = History(

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from lth_tf.masking.model import to_numpy
+from lth_tf.masking.variables import store, to_numpy
 
 
 class Held:
@@ -18,7 +18,12 @@ class Held:
     def __init__(self, variable: keras.Variable):
         value = variable.value
         read = getattr(value, "read_value", None)
-        self.value = keras.ops.copy(value) if read is None else read()
+        self._shared = read is not None
+        self.value = read() if self._shared else keras.ops.copy(value)
+
+    def assign_to(self, variable: keras.Variable) -> None:
+        """Gives a variable this value."""
+        store(variable, self.value if self._shared else keras.ops.copy(self.value))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Returns a copy on the host."""
@@ -43,7 +48,7 @@ class Snapshot:
     def restore(self) -> None:
         """Gives the variables their values of that moment."""
         for name, variable in self._variables.items():
-            variable.assign(self.held[name].value)
+            self.held[name].assign_to(variable)
 
     def is_same(self, other: "Snapshot") -> bool:
         """Returns whether the values are those of another snapshot of the same variables."""

@@ -108,6 +108,24 @@ def fingerprint(fit: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value not in (None, "", "None")}
 
 
+def few_examples(fit: dict[str, Any], count: int = 4) -> Any:
+    """Returns the inputs of a few examples of a `fit`, None if they cannot be had.
+
+    Those of a generator cannot: nobody could put them back.
+    """
+    for name in ("x", "val_x"):
+        data = fit.get(name)
+        if isinstance(data, keras.utils.PyDataset):
+            data = keras.utils.unpack_x_y_sample_weight(data[0])[0]
+        elif hasattr(data, "element_spec") and hasattr(data, "take"):
+            batches = [keras.utils.unpack_x_y_sample_weight(batch)[0] for batch in data.take(1)]
+            data = batches[0] if batches else None
+        leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
+        if leaves and all(hasattr(leaf, "__array__") for leaf in leaves):
+            return keras.tree.map_structure(lambda leaf: np.asarray(leaf[:count]), data)
+    return None
+
+
 def check_fingerprint(recorded: dict[str, Any], found: dict[str, Any], where: Any) -> None:
     """Refuses data other than those a run was trained on.
 
