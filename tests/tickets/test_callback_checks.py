@@ -83,7 +83,7 @@ def made(kind, data):
 
 
 def fit(model, data, folder, metrics=("accuracy",)):
-    model.compile(keras.optimizers.Adam(0.01), LOSS, metrics=list(metrics))
+    model.compile(keras.optimizers.Adam(0.01), LOSS, metrics=list(metrics) or None)
     tickets = TicketCallback(folder, epochs_per_level=3, levels=2, prune_rates=0.5, verbose=0)
     model.fit(*data, validation_data=data, epochs=tickets.epochs, callbacks=[tickets], verbose=0)
     return tickets.run_dir
@@ -132,8 +132,6 @@ def test_functions_that_were_compiled_before_masking_are_named(data, tmp_path):
     with pytest.raises(UsageError, match="reads 'h/kernel' round its mask"):
         fit(model, data, tmp_path / "run")
     assert RunDir(tmp_path / "run").finished() == [Stage(0)]
-    run_dir = fit(made(Inside, data), data, tmp_path / "new")
-    assert len(run_dir.finished()) == 3
 
 
 def batches(data):
