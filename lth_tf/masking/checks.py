@@ -30,13 +30,12 @@ def unmasked_reads(model: keras.Model, inputs: Any) -> list[str]:
     """
     slots = masked_slots(model)
     before = [(variable, stored_value(variable)) for variable in model.variables]
-    noise = {path: _noise(slot) for path, slot in slots.items()}
 
     def outputs(training: bool, paths: list[str]) -> list[np.ndarray]:
         for variable, value in before:
             store(variable, value)
         for path in paths:
-            store(slots[path].weight, noise[path])
+            store(slots[path].weight, _noise(slots[path]))
         found = keras.tree.flatten(model(inputs, training=training))
         return [keras.ops.convert_to_numpy(value) for value in found]
 
@@ -111,9 +110,11 @@ def check_pruned_are_zero(model: keras.Model) -> None:
 
 
 def _noise(slot: Slot) -> np.ndarray:
+    """Returns the stored weight with random numbers, always the same, where it is pruned."""
     value = stored_value(slot.weight)
-    random = np.random.default_rng(0).normal(0, 1 + np.abs(value).max(initial=0), value.shape)
-    return np.where(to_numpy(slot.mask), value, random).astype(value.dtype)
+    random = np.random.default_rng(0).standard_normal(value.shape, np.float32)
+    random *= 1 + max(value.max(initial=0), -value.min(initial=0))
+    return np.where(to_numpy(slot.mask), value, random.astype(value.dtype, copy=False))
 
 
 def _distance(one: list[np.ndarray], other: list[np.ndarray]) -> float:

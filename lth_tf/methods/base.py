@@ -9,7 +9,7 @@ import numpy as np
 from lth_tf import pruning
 from lth_tf.masking.arrays import Masks
 from lth_tf.options import Options
-from lth_tf.pruning.context import Network
+from lth_tf.pruning.context import Network, OnDemand
 from lth_tf.seeding import generator
 
 if TYPE_CHECKING:
@@ -81,15 +81,21 @@ class Context:
             UsageError: if a layer would lose its last weight.
         """
         config = self.config
-        context = pruning.PruningContext(
-            masks=self.run_dir.mask(source),
-            trained=self.run_dir.trained(source),
-            origin=self.run_dir.origin(),
-            stream=(config.seed, "prune", level),
-            network=self.network,
-        )
         rates = {path: pruning.select.rate_after(rounds, rate) for path, rate in self.rates.items()}
-        return pruning.prune(context, rates, config.criterion, config.scope, level)
+        # Not kept here: `prune` lets go of the weights once they are scored.
+        return pruning.prune(
+            pruning.PruningContext(
+                masks=self.run_dir.mask(source),
+                trained=self.run_dir.trained(source),
+                origin=OnDemand(self.run_dir.origin),
+                stream=(config.seed, "prune", level),
+                network=self.network,
+            ),
+            rates,
+            config.criterion,
+            config.scope,
+            level,
+        )
 
 
 class Method(Options):

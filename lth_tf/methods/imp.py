@@ -82,8 +82,8 @@ class IMP(Method):
         if not level:
             return context.dense, run_dir.origin()
         source = Stage(self.needs(level))
-        start = run_dir.trained(source) if self.start == "continue" else run_dir.origin()
-        if run_dir.has(Stage(level)):
-            return run_dir.mask(Stage(level)), start
         rounds = level if self.strategy == "oneshot" else 1
-        return context.prune(source, level, rounds), start
+        done = run_dir.has(Stage(level))
+        # Before the weights to start from are read: both need memory of the weights' size.
+        masks = run_dir.mask(Stage(level)) if done else context.prune(source, level, rounds)
+        return masks, run_dir.trained(source) if self.start == "continue" else run_dir.origin()

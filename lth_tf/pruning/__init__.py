@@ -44,6 +44,7 @@ def prune(
     masks = context.masks
     pruned = {path: mask for path, mask in masks.items() if rates[path]}
     scores = CRITERIA.get(criterion)(dataclasses.replace(context, masks=pruned))
+    del context  # and its weights, which may be as large as the scores
     for path, mask in pruned.items():
         shape = np.shape(scores.get(path))
         if path not in scores or shape != mask.shape:

@@ -1,6 +1,7 @@
 """What a criterion may look at."""
 
 import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +11,32 @@ from lth_tf.masking.arrays import Masks
 from lth_tf.seeding import generator
 
 Arrays = dict[str, np.ndarray]
+
+
+class OnDemand(Mapping[str, np.ndarray]):
+    """Arrays that are read when they are first asked for: few criteria look at the origin.
+
+    Args:
+        read: returns the arrays.
+    """
+
+    def __init__(self, read: Callable[[], Arrays]):
+        self._read = read
+        self._arrays: Arrays | None = None
+
+    def _all(self) -> Arrays:
+        if self._arrays is None:
+            self._arrays = self._read()
+        return self._arrays
+
+    def __getitem__(self, path: str) -> np.ndarray:
+        return self._all()[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
 
 
 class Network(Protocol):
@@ -50,7 +77,7 @@ class PruningContext:
 
     masks: Masks
     trained: Arrays
-    origin: Arrays
+    origin: Mapping[str, np.ndarray]
     stream: tuple[str | int, ...] = (0,)
     network: Network | None = None
 

@@ -34,7 +34,6 @@ class FreshState:
             with _scope(model):
                 self._optimizer.build(model.trainable_variables)
         self._variables = [*self._optimizer.variables, *random_states(model)]
-        now = [to_numpy(variable) for variable in self._variables]
         stored = run_dir.start()
         if stored is None and self.updates():
             raise UsageError(
@@ -42,22 +41,21 @@ class FreshState:
                 f"{self.updates()} updates. Call compile again before fit."
             )
         if stored is None:
-            # Most are zeros.
-            values = {str(i): value for i, value in enumerate(now) if value.any()}
-            for k, optimizer in enumerate(self._others):
-                for i, variable in enumerate(optimizer.variables):
-                    values[f"other/{k}/{i}"] = to_numpy(variable)
-            names = {"names": self._names(), "weights": self._shapes()}
-            run_dir.save_start(
-                {name: np.array(json.dumps(v)) for name, v in names.items()} | values
-            )
+            run_dir.save_start(self._first_values())
             stored = run_dir.start()
-        self._check(stored, now, run_dir)
-        self._values = [stored.get(str(i), np.zeros_like(v)) for i, v in enumerate(now)]
-        self._other_values = [
-            [stored[name] for i in range(len(stored)) if (name := f"other/{k}/{i}") in stored]
-            for k in range(len(self._others))
-        ]
+        self._check(stored, run_dir)
+        self._values = stored
+
+    def _first_values(self) -> dict[str, np.ndarray]:
+        """Returns what a run begins with; most values are zeros and left out."""
+        values = {str(i): v for i, v in enumerate(map(_unless_zero, self._variables))}
+        values = {name: value for name, value in values.items() if value is not None}
+        for k, optimizer in enumerate(self._others):
+            for i, variable in enumerate(optimizer.variables):
+                values[f"other/{k}/{i}"] = to_numpy(variable)
+        values["names"] = np.array(json.dumps(self._names()))
+        values["weights"] = np.array(json.dumps(self._shapes()))
+        return values
 
     def updates(self) -> int:
         """Returns how many updates were made; of several optimizers by the one with the most."""
@@ -73,9 +71,12 @@ class FreshState:
 
     def restore(self) -> None:
         """Gives optimizers and random generators these values."""
-        for variable, value in zip(self._variables, self._values, strict=True):
-            variable.assign(value)
-        for optimizer, values in zip(self._others, self._other_values, strict=True):
+        for i, variable in enumerate(self._variables):
+            value = self._values.get(str(i))
+            variable.assign(keras.ops.zeros_like(variable) if value is None else value)
+        for k, optimizer in enumerate(self._others):
+            count = sum(name.startswith(f"other/{k}/") for name in self._values)
+            values = [self._values[f"other/{k}/{i}"] for i in range(count)]
             variables = optimizer.variables
             made_since = variables[len(values) :]
             if made_since:
@@ -104,7 +105,7 @@ class FreshState:
         for name, variable in self.variables().items():
             variable.assign(state[name])
 
-    def _check(self, stored: dict[str, np.ndarray], now: list[np.ndarray], run_dir: RunDir) -> None:
+    def _check(self, stored: dict[str, np.ndarray], run_dir: RunDir) -> None:
         shapes = json.loads(str(stored["weights"])) if "weights" in stored else self._shapes()
         for path, shape in self._shapes().items():
             if shapes.get(path) != shape:
@@ -116,11 +117,9 @@ class FreshState:
                 )
         same = json.loads(str(stored["names"])) == self._names()
         if same and not self.updates():
-            count = len(self._optimizer.variables)
-            same = all(
-                np.array_equal(value, stored.get(str(i), np.zeros_like(value)))
-                for i, value in enumerate(now[:count])
-            )
+            for i, variable in enumerate(self._optimizer.variables):
+                now, first = _unless_zero(variable), stored.get(str(i))
+                same &= now is first if now is None or first is None else np.array_equal(now, first)
         if not same:
             raise UsageError(
                 f"Expected the optimizer, with its values, that {run_dir.path} was begun with. "
@@ -134,6 +133,12 @@ class FreshState:
 
     def _shapes(self) -> dict[str, list[int]]:
         return {path: list(v.shape) for path, v in weight_variables(self._model).items()}
+
+
+def _unless_zero(variable: keras.Variable) -> np.ndarray | None:
+    """Returns a variable's value, None if it is all zeros."""
+    value = to_numpy(variable)
+    return value if value.any() else None
 
 
 def _optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
