@@ -268,7 +268,8 @@ class TicketCallback(keras.callbacks.Callback):
 
     def _checked_config(self) -> FitConfig:
         """Returns the config of the run, once the model is known."""
-        dense = {path: np.ones_like(mask) for path, mask in get_masks(self.model).items()}
+        one = np.uint8(1)  # Broadcast, ones take no memory.
+        dense = {p: np.broadcast_to(one, m.shape) for p, m in get_masks(self.model).items()}
         rates = pruning.layer_rates(weight_groups(self.model), self._prune_rates)
         config = dataclasses.replace(
             self._config,
