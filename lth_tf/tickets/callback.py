@@ -31,7 +31,13 @@ from lth_tf.tickets.fit_storage import FitStorage
 from lth_tf.tickets.level_callbacks import LevelCallbacks
 from lth_tf.tickets.procedure import Procedure, stages
 from lth_tf.tickets.reinitialize import new_weights
-from lth_tf.tickets.running_fit import check_fit, few_examples, fingerprint, running_fit
+from lth_tf.tickets.running_fit import (
+    check_fit,
+    check_strategy,
+    few_examples,
+    fingerprint,
+    running_fit,
+)
 
 
 class TicketCallback(keras.callbacks.Callback):
@@ -175,7 +181,7 @@ class TicketCallback(keras.callbacks.Callback):
     def set_model(self, model: keras.Model) -> None:
         """Masks the model, before `fit` compiles its training step."""
         super().set_model(model)
-        _check_strategy(model)
+        check_strategy(model)
         mask_model(model, self._skip)
         self._level_callbacks.set_model(model)
 
@@ -376,17 +382,6 @@ class TicketCallback(keras.callbacks.Callback):
     def _on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         if self._level is not None:
             self._level.batch("on_train_batch_end", batch, logs)
-
-
-def _check_strategy(model: keras.Model) -> None:
-    strategy = getattr(model, "distribute_strategy", None)
-    kinds = [kind.__name__ for kind in type(strategy).__mro__]
-    if any(name.startswith(("CollectiveAllReduce", "MultiWorkerMirrored")) for name in kinds):
-        raise UsageError(
-            "Expected a model that one process trains. Received: one under "
-            "MultiWorkerMirroredStrategy, whose processes would all write the run directory. "
-            "Use lth_tf.Trainer, or MirroredStrategy for the devices of one machine."
-        )
 
 
 def _line(summary: dict[str, Any]) -> str:

@@ -72,8 +72,8 @@ class FreshState:
     def restore(self) -> None:
         """Gives optimizers and random generators these values."""
         for i, variable in enumerate(self._variables):
-            value = self._values.get(str(i))
-            variable.assign(keras.ops.zeros_like(variable) if value is None else value)
+            zeros = keras.ops.zeros(variable.shape, variable.dtype)
+            variable.assign(self._values.get(str(i), zeros))
         for k, optimizer in enumerate(self._others):
             count = sum(name.startswith(f"other/{k}/") for name in self._values)
             values = [self._values[f"other/{k}/{i}"] for i in range(count)]

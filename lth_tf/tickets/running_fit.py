@@ -30,6 +30,22 @@ def running_fit(model: keras.Model) -> dict[str, Any]:
     return {}
 
 
+def check_strategy(model: keras.Model) -> None:
+    """Refuses a model that several processes train together.
+
+    Raises:
+        UsageError: naming what trains such models.
+    """
+    strategy = getattr(model, "distribute_strategy", None)
+    kinds = [kind.__name__ for kind in type(strategy).__mro__]
+    if any(name.startswith(("CollectiveAllReduce", "MultiWorkerMirrored")) for name in kinds):
+        raise UsageError(
+            "Expected a model that one process trains. Received: one under "
+            "MultiWorkerMirroredStrategy, whose processes would all write the run directory. "
+            "Use lth_tf.Trainer, or MirroredStrategy for the devices of one machine."
+        )
+
+
 def check_fit(fit: dict[str, Any], tickets: keras.callbacks.Callback) -> None:
     """Refuses what cannot work beside `tickets`, or before or after it.
 
