@@ -7,11 +7,14 @@ with epy.lazy_api_imports(globals()):
     from lth_tf.config import ExperimentConfig
     from lth_tf.datasets import from_arrays
     from lth_tf.errors import RunError, UsageError
+    from lth_tf.masking.checks import check_pruned_are_zero, check_reads
+    from lth_tf.masking.effective import Effective
     from lth_tf.masking.model import (
         get_masks,
         get_weights,
         load_model,
         mask_model,
+        set_effective,
         set_masks,
         set_weights,
         strip_masks,

@@ -95,7 +95,8 @@ def pruned_not_zero(model: keras.Model) -> dict[str, int]:
 def check_pruned_are_zero(model: keras.Model) -> None:
     """Checks that pruned weights are still stored as 0, e.g. after training.
 
-    Every Keras optimizer leaves them at 0, so something else has changed them.
+    Every Keras optimizer leaves them at 0 (averages of `use_ema=True` do from an optimizer
+    that was made after the pruning), so something else has changed them.
 
     Raises:
         RunError: naming the first weight with others, and how many.

@@ -70,7 +70,9 @@ class Slot:
     def zeroed(self, stored: keras.KerasTensor) -> keras.KerasTensor:
         """Returns a stored weight with 0 where it is pruned."""
         # Of the weight's sign, like `zero_where_pruned` on the host.
-        return keras.ops.where(self.mask.value, stored, stored * 0)
+        stored = keras.ops.convert_to_tensor(stored)
+        zero = keras.ops.where(keras.ops.isfinite(stored), stored * 0, keras.ops.zeros_like(stored))
+        return keras.ops.where(self.mask.value, stored, zero)
 
 
 class MaskedVariable:
