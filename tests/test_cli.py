@@ -1,6 +1,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -85,6 +86,7 @@ def test_run_prints_a_table_and_the_next_steps(program, tmp_path):
     assert RunDir(tmp_path / run_dir).finished() == [Stage(0), Stage(1)]
     about = json.loads((tmp_path / run_dir / "config.json").read_text())
     assert about["threads"] == len(os.sched_getaffinity(0))
+    assert re.fullmatch("[0-9a-f]{8}", about["data"].pop("checksum"))
     assert about["data"] == {
         "image_shape": [28, 28, 1],
         "classes": 10,

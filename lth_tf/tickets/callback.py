@@ -150,6 +150,11 @@ class TicketCallback(keras.callbacks.Callback):
                 "Received: a method with an iteration to rewind to."
             )
         pruning.CRITERIA.get(criterion)
+        if not checkpoint_seconds >= 0:
+            raise UsageError(
+                "Expected checkpoint_seconds of at least 0. "
+                f"Received: checkpoint_seconds={checkpoint_seconds!r}."
+            )
         self._prune_rates = prune_rates
         self._skip = skip
         self._test_data = test_data
@@ -230,12 +235,13 @@ class TicketCallback(keras.callbacks.Callback):
             if self._level is None:
                 return  # fit trains an epoch even if there is nothing to do
             self._level.epoch_ends(logs or {})
+            self._storage.keep()
             if not self._level.done:
                 self._level.save_progress(every=self._checkpoint_seconds)
                 return
             self._procedure.finish(self._level.ticket, *self._level.finish())
             stage = self._level.ticket.stage
-            self._news = "" if stage == ORIGIN else _line(self.run_dir.summary(stage))
+            self._news = "" if stage == ORIGIN else judging.line(self.run_dir.summary(stage))
             self.model.stop_training |= self._all_done()
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
@@ -382,17 +388,3 @@ class TicketCallback(keras.callbacks.Callback):
     def _on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         if self._level is not None:
             self._level.batch("on_train_batch_end", batch, logs)
-
-
-def _line(summary: dict[str, Any]) -> str:
-    """Returns what is printed of a finished level."""
-    metric, _ = judging.judged_by(summary)
-    control = summary["control"]
-    early_stop, final = (
-        judging.text(summary[f"{name}_test_accuracy"], metric) for name in ("early_stop", "final")
-    )
-    name = f"level {summary['level']}" + (f", {control}" if control else "")
-    return (
-        f"{name}: {100 * summary['density']:.2f} % remaining, early stop at iteration "
-        f"{summary['early_stop_iteration']:,} with {early_stop}, {final} at the last"
-    )

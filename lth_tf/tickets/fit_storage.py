@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import keras
 
 from lth_tf.config import FitConfig
+from lth_tf.errors import UsageError
 from lth_tf.runs.provenance import provenance
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.tickets.running_fit import check_fingerprint
@@ -26,6 +27,7 @@ class FitStorage:
 
     def __init__(self, run_dir: RunDir):
         self._run_dir = run_dir
+        self._nothing_yet = False
 
     def open(
         self, config: FitConfig, data: dict[str, Any], model: keras.Model, verbose: int
@@ -43,25 +45,42 @@ class FitStorage:
                 process writes to it.
         """
         self.close()
-        if (self._run_dir.path / "config.json").exists():
+        new = not (self._run_dir.path / "config.json").exists()
+        if not new:
             check_fingerprint(self._run_dir.about().get("data", {}), data, self._run_dir.path)
         stack = contextlib.ExitStack()
         stack.enter_context(self._run_dir.writing(config, provenance(data=data)))
         self._writing[self._run_dir.path.resolve()] = stack
+        self._nothing_yet = new
         if not self._run_dir.has_model():
             self._save_model(model, verbose)
 
+    def keep(self) -> None:
+        """Says that an epoch is recorded: from now on mistakes leave the run directory there."""
+        self._nothing_yet = False
+
     def close(self) -> None:
         """Gives the run directory up."""
+        self._nothing_yet = False
         stack = self._writing.pop(self._run_dir.path.resolve(), None)
         if stack is not None:
             stack.close()
 
     @contextlib.contextmanager
     def closed_by_errors(self) -> Iterator[None]:
-        """Gives the run directory up if what is done inside fails."""
+        """Gives the run directory up if what is done inside fails.
+
+        One that a mistake was found in before its first epoch was recorded is taken away: in
+        place of the mended fit it would be refused for its config.
+        """
         try:
             yield
+        except UsageError:
+            nothing_yet = self._nothing_yet
+            self.close()
+            if nothing_yet:
+                self._run_dir.delete()
+            raise
         except BaseException:
             self.close()
             raise

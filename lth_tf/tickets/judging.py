@@ -125,6 +125,20 @@ def text(value: float, metric: str) -> str:
     return f"{100 * value:.2f} %" if is_accuracy(metric) else f"{metric} {value:.5g}"
 
 
+def line(summary: dict[str, Any]) -> str:
+    """Returns what is printed of a finished level."""
+    metric, _ = judged_by(summary)
+    control = summary["control"]
+    early_stop, final = (
+        text(summary[f"{name}_test_accuracy"], metric) for name in ("early_stop", "final")
+    )
+    name = f"level {summary['level']}" + (f", {control}" if control else "")
+    return (
+        f"{name}: {100 * summary['density']:.2f} % remaining, early stop at iteration "
+        f"{summary['early_stop_iteration']:,} with {early_stop}, {final} at the last"
+    )
+
+
 def _is_loss(name: str) -> bool:
     return name.removeprefix("val_") == LOSS or name.endswith(f"_{LOSS}")
 

@@ -243,3 +243,52 @@ def test_direction_by_name(name, mode):
 def test_direction_as_keras_knows_it(metric, mode):
     assert judging.direction(metric.name, [metric]) == mode
     assert judging.direction(f"head_{metric.name}", [metric]) == mode
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"metric": "nope"}, {}, {"metric": "own"}], ids=["unknown", "none", "no direction"]
+)
+def test_a_mistake_in_the_metric_leaves_a_folder_that_the_mended_fit_can_use(tmp_path, wrong):
+    def own(y_true, y_pred):
+        return keras.ops.mean(keras.ops.abs(y_true - y_pred))
+
+    def fit(**options):
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8), keras.layers.Dense(1)])
+        model.compile("adam", "mse", metrics=["mae", own])
+        x = np.random.default_rng(0).random((32, 4)).astype(np.float32)
+        tickets = TicketCallback(
+            tmp_path / "run", epochs_per_level=1, levels=1, verbose=0, **options
+        )
+        model.fit(
+            x,
+            x.sum(1),
+            validation_data=(x, x.sum(1)),
+            epochs=tickets.epochs,
+            callbacks=[tickets],
+            verbose=0,
+        )
+        return tickets.run_dir
+
+    with pytest.raises(UsageError):
+        fit(**wrong)
+    assert not list(tmp_path.rglob("*.npz"))
+    assert [stage.level for stage in fit(metric="mae").finished()] == [0, 1]
+
+
+def test_a_mistake_does_not_take_an_earlier_run_away(tmp_path):
+    x = np.random.default_rng(0).random((32, 4)).astype(np.float32)
+
+    def fit(levels, **arguments):
+        model = keras.Sequential(
+            [keras.Input((4,)), keras.layers.Dense(8, name="a"), keras.layers.Dense(1, name="b")],
+            name="m",
+        )
+        model.compile("adam", "mse")
+        tickets = TicketCallback(tmp_path / "run", epochs_per_level=1, levels=levels, verbose=0)
+        model.fit(x, x.sum(1), epochs=tickets.epochs, callbacks=[tickets], verbose=0, **arguments)
+        return tickets.run_dir
+
+    run_dir = fit(0, validation_data=(x, x.sum(1)))
+    with pytest.raises(UsageError):
+        fit(1)  # no validation
+    assert len(run_dir.finished()) == 1 and run_dir.has_origin()
