@@ -48,7 +48,7 @@ def _run() -> None:
         raise UsageError("Expected at least one RUN_DIR. Received: none. --help shows how.")
     for file in report(folders, options):
         print(file)
-    for run in results.find_runs(folders):
+    for run in results.find_runs(folders, []):
         print(f"\n{run.directory.path}\n{results.outcome(run.directory)}")
 
 
@@ -60,14 +60,17 @@ def report(folders: list[str], options: ReportOptions | None = None) -> list[pat
         options: what to show.
 
     Raises:
-        UsageError: if a folder holds no finished run, or the output folder cannot
-            be written to.
+        UsageError: if a folder holds no finished run that can be read, or the output folder
+            cannot be written to.
     """
     from experiments import page, results
     from experiments.figures import Numbers, figures
 
     options = options or ReportOptions()
-    runs = results.find_runs(folders)
+    left_out: list[UsageError] = []
+    runs = results.find_runs(folders, left_out)
+    for error in left_out:
+        print(f"Left out, a damaged run. {error}", file=sys.stderr)
     levels, curves = results.level_rows(runs), results.curve_rows(runs)
     last = max(row["iterations"] for row in levels)
     iterations = options.at_iterations or (last // 3, 2 * last // 3, last)

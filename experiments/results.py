@@ -46,17 +46,29 @@ class Run:
         return self.directory.finished()
 
 
-def find_runs(paths: Iterable[str | os.PathLike]) -> list[Run]:
+def find_runs(
+    paths: Iterable[str | os.PathLike], left_out: list[UsageError] | None = None
+) -> list[Run]:
     """Returns the runs in or below the given folders.
 
+    Args:
+        paths: run directories, or folders with run directories below them.
+        left_out: gets the error of every damaged run, which is left out then.
+
     Raises:
-        UsageError: if a folder holds no run with a finished level.
+        UsageError: if a folder holds no run with a finished level; if a run is damaged, and
+            `left_out` is None or no other run is there.
     """
     found: dict[pathlib.Path, RunDir] = {}
     for path in map(pathlib.Path, paths):
         configs = sorted(path.glob("config.json")) or sorted(path.glob("**/config.json"))
+        damaged: list[UsageError] = []
         runs = [RunDir(file.parent) for file in configs]
-        runs = [run for run in runs if run.finished()]
+        runs = [run for run in runs if _is_readable(run, damaged) and run.finished()]
+        if damaged and (left_out is None or not runs):
+            raise damaged[0]
+        if left_out is not None:
+            left_out += damaged
         if not runs:
             raise UsageError(
                 f"Expected a run directory with a finished level. Received: {path}, "
@@ -84,6 +96,19 @@ def find_runs(paths: Iterable[str | os.PathLike]) -> list[Run]:
         )
         for run in found.values()
     ]
+
+
+def _is_readable(run: RunDir, damaged: list[UsageError]) -> bool:
+    """Returns whether what a report is made of can be read; else adds the error."""
+    try:
+        run.config()
+        for stage in run.finished():
+            run.summary(stage)
+            run.history(stage)
+    except UsageError as error:
+        damaged.append(error)
+        return False
+    return True
 
 
 def measured(rows: list[Row]) -> tuple[str, str]:
