@@ -92,8 +92,11 @@ def read_summary(folder: pathlib.Path, stage: Stage) -> dict[str, Any]:
         for name, kind in _NUMBERS.items():
             value = found[name]
             fits = isinstance(value, (int, kind)) and not isinstance(value, bool)
-            if not fits or not (kind is int or "accuracy" in name or math.isfinite(value)):
+            # Metrics of any kind stand under the names of accuracies, undefined ones too.
+            if not fits or not ("accuracy" in name or math.isfinite(value)):
                 raise ValueError(f"{name} is {value!r}")
+            if abs(kind(value)) >= 2**63 and kind is int:
+                raise ValueError(f"{name} is too large")
         if not 0 <= found["density"] <= 1 or not 0 <= found["remaining"] <= found["total"]:
             raise ValueError(f"density is {found['density']!r}, remaining {found['remaining']!r}")
         if not all(isinstance(found.get(name, ""), str) for name in _TEXTS):

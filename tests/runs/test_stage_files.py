@@ -106,6 +106,9 @@ def test_weights_that_are_no_numbers_are_refused(bad, run_dir):
         ({"bytes": {"../../secret": 1}}, "bytes is"),
         ({"bytes": []}, "bytes is"),
         ({"metric": 3}, "metric is not a text"),
+        ({"final_test_accuracy": 10**400}, "too large"),
+        ({"seconds": 10**400}, "too large"),
+        ({"early_stop_iteration": 2**63}, "early_stop_iteration is too large"),
     ],
 )
 def test_summaries_are_checked_by_type(change, said, run_dir):
