@@ -31,7 +31,7 @@ from lth_tf.training import loop
 from lth_tf.training.batches import Examples, InMemoryBatches
 from lth_tf.training.optimizers import add_weight_decay, make_optimizer
 from lth_tf.training.schedules import schedule
-from lth_tf.training.step import batch_totals
+from lth_tf.training.step import loss_and_correct
 
 
 class GradualTraining:
@@ -151,7 +151,7 @@ class GradualTraining:
 
     def _totals_of(self, split: str) -> tuple[tf.Tensor, tf.Tensor]:
         def measure(inputs, labels):
-            return batch_totals(self._model(inputs, training=False), labels)
+            return loss_and_correct(self._model(inputs, training=False), labels)
 
         return loop.totals(measure, self._examples[split])
 

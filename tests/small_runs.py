@@ -23,6 +23,10 @@ def assert_same_results(one, other):
             (getattr(one, kind)(stage), getattr(other, kind)(stage))
             for kind in ("mask", "trained", "history")
         ]
+        correct = (one.correct(stage), other.correct(stage))
+        if None not in correct:
+            pairs.append(tuple(map(vars, correct)))
+        assert (correct[0] is None) == (correct[1] is None)
         first, second = ({**d.summary(stage), "seconds": 0} for d in (one, other))
         assert first == second
     for first, second in pairs:

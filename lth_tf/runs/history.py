@@ -30,6 +30,39 @@ class Evaluation:
         return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Correct:
+    """Which labels of the data that tickets are judged on a network predicts.
+
+    Two networks that are judged on the same labels can be compared label by label, which
+    tells smaller differences from chance than two accuracies do.
+
+    Attributes:
+        early_stop: bool [labels], by the weights at the early-stop iteration.
+        final: bool [labels], by the weights at the last iteration.
+        chance: accuracy of answering with the most frequent label always.
+    """
+
+    early_stop: np.ndarray
+    final: np.ndarray
+    chance: float
+
+    def accuracy(self, which: str) -> float:
+        """Returns the fraction of labels predicted at "early_stop" or "final"."""
+        found = getattr(self, which)
+        return int(np.count_nonzero(found)) / found.size
+
+
+def chance(labels: np.ndarray) -> float:
+    """Returns the accuracy of answering with the most frequent label always.
+
+    Example:
+    >>> chance(np.array([0, 1, 1, 2]))
+    0.5
+    """
+    return int(np.unique(labels, return_counts=True)[1].max()) / np.size(labels)
+
+
 @dataclasses.dataclass(frozen=True)
 class History:
     """What became of one training.
@@ -45,6 +78,7 @@ class History:
         metric: what stands where accuracies are meant, and `mode`, "min" or "max", which
             of its values are better; "" for accuracy, larger being better.
         mode: see `metric`.
+        correct: which labels are predicted; None where only accuracies are known.
     """
 
     evaluations: list[Evaluation]
@@ -55,6 +89,7 @@ class History:
     seconds: float
     metric: str = ""
     mode: str = ""
+    correct: Correct | None = dataclasses.field(default=None, compare=False)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns the evaluations by column: field name -> array [evaluations], NaN for None."""

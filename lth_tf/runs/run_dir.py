@@ -5,7 +5,7 @@
     origin.npz       the weights every level starts from
     model.keras      the model, where it is the user's own (model.fit)
     start.npz        what its optimizer and random generators start a level with
-    level_00/        mask.npz, weights.npz, history.npz, summary.json
+    level_00/        mask.npz, weights.npz, history.npz, correct.npz, summary.json
     level_00/reinit_0/ ...   the same files for a control
     progress/        checkpoint inside the running level
 
@@ -37,7 +37,7 @@ from lth_tf.files import (
 from lth_tf.locks import lock
 from lth_tf.masking.arrays import Masks
 from lth_tf.runs import metrics, stage_files
-from lth_tf.runs.history import History
+from lth_tf.runs.history import Correct, History
 from lth_tf.runs.provenance import provenance
 from lth_tf.runs.stage import Stage
 
@@ -179,6 +179,10 @@ class RunDir:
     def history(self, stage: Stage) -> dict[str, np.ndarray]:
         """Returns name -> array [evaluations] of a finished stage."""
         return stage_files.read_history(self.level_path(stage), stage)
+
+    def correct(self, stage: Stage) -> Correct | None:
+        """Returns which labels a finished stage predicts; None where that was not recorded."""
+        return stage_files.read_correct(self.level_path(stage), stage)
 
     def mask(self, stage: Stage) -> Masks:
         """Returns the masks a finished stage was trained under."""

@@ -3,6 +3,7 @@
     mask.npz       one bit a weight, deflated
     weights.npz    of masked weights only the values that are kept, in the order of the mask
     history.npz    the evaluations by column
+    correct.npz    which labels of the test data are predicted, one bit a label; where it is known
     summary.json   the numbers of the whole training, and the sizes of the other files
 
 Each names its stage. Files of format 1 do not, and hold pruned weights as zeros.
@@ -18,10 +19,12 @@ import numpy as np
 from lth_tf.errors import errors_of
 from lth_tf.files import read_arrays, read_json, reading, write_arrays, write_json
 from lth_tf.masking.arrays import Masks, density, pack, remaining, total, unpack
-from lth_tf.runs.history import Evaluation, History
+from lth_tf.runs.history import Correct, Evaluation, History
 from lth_tf.runs.stage import Stage
 
 MASK, WEIGHTS, HISTORY, SUMMARY = "mask.npz", "weights.npz", "history.npz", "summary.json"
+CORRECT = "correct.npz"
+"""Missing in runs of earlier versions, and where `model.fit` is judged by more than arrays."""
 
 _STAGE = "#stage"
 _NUMBERS = {
@@ -58,6 +61,10 @@ def write(
     write_arrays(folder / MASK, {**name, **pack(masks)}, compress=True)
     write_arrays(folder / WEIGHTS, {**name, **kept})
     write_arrays(folder / HISTORY, {**name, **history.arrays()})
+    files = [MASK, WEIGHTS, HISTORY]
+    if history.correct is not None:
+        write_arrays(folder / CORRECT, {**name, **_pack_correct(history.correct)})
+        files.append(CORRECT)
     summary = {
         "level": stage.level,
         "control": stage.control,
@@ -65,7 +72,7 @@ def write(
         "remaining": remaining(masks),
         "total": total(masks),
         **history.summary(),
-        "bytes": {file: (folder / file).stat().st_size for file in (MASK, WEIGHTS, HISTORY)},
+        "bytes": {file: (folder / file).stat().st_size for file in files},
     }
     write_json(folder / SUMMARY, summary)
 
@@ -102,7 +109,7 @@ def read_summary(folder: pathlib.Path, stage: Stage) -> dict[str, Any]:
         if not all(isinstance(found.get(name, ""), str) for name in _TEXTS):
             raise ValueError("metric is not a text")
         sizes = found["bytes"]
-        if set(sizes) != {MASK, WEIGHTS, HISTORY} or not all(
+        if set(sizes) - {CORRECT} != {MASK, WEIGHTS, HISTORY} or not all(
             type(size) is int for size in sizes.values()
         ):
             raise ValueError(f"bytes is {sizes!r}")
@@ -122,6 +129,31 @@ def read_history(folder: pathlib.Path, stage: Stage) -> dict[str, np.ndarray]:
         if not np.isfinite(columns["iteration"]).all():
             raise ValueError("an iteration is not a number")
     return columns
+
+
+def read_correct(folder: pathlib.Path, stage: Stage) -> Correct | None:
+    """Returns which labels are predicted, or None where that was not recorded."""
+    summary = read_summary(folder, stage)
+    if CORRECT not in summary["bytes"]:
+        return None
+    file = folder / CORRECT
+    with reading(file):
+        stored = _of_stage(stage, read_arrays(file))
+        labels, share = int(stored["labels"]), float(stored["chance"])
+        bits = {name: stored[name] for name in ("early_stop", "final")}
+        for name, packed in bits.items():
+            if packed.dtype != np.uint8 or packed.shape != (math.ceil(labels / 8),):
+                raise ValueError(f"{name} does not hold {labels} bits")
+        if labels < 1 or not 0 <= share <= 1:
+            raise ValueError(f"labels is {labels}, chance {share}")
+        unpacked = {k: np.unpackbits(v, count=labels).astype(bool) for k, v in bits.items()}
+        correct = Correct(**unpacked, chance=share)
+        for name in bits:
+            if not math.isclose(
+                correct.accuracy(name), summary[f"{name}_test_accuracy"], abs_tol=1e-6
+            ):
+                raise ValueError(f"{name} is not of the accuracy in {SUMMARY}")
+    return correct
 
 
 def read_masks(folder: pathlib.Path, stage: Stage) -> Masks:
@@ -166,6 +198,15 @@ def check_finite(weights: dict[str, np.ndarray]) -> None:
             raise ValueError(f"{path!r} does not hold numbers")
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise ValueError(f"{path!r} is NaN or infinite")
+
+
+def _pack_correct(correct: Correct) -> dict[str, np.ndarray]:
+    return {
+        "early_stop": np.packbits(correct.early_stop),
+        "final": np.packbits(correct.final),
+        "labels": np.array(correct.early_stop.size),
+        "chance": np.array(correct.chance),
+    }
 
 
 def _of_stage(stage: Stage, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

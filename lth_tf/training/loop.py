@@ -91,7 +91,7 @@ class CompiledLoop:
             kind: compiled(functools.partial(self._train_and_evaluate, kind))
             for kind in ("evaluation", "whole", "part")
         }
-        self._outcome = compiled(self._count_at_end)
+        self._outcome = compiled(self._predicted_at_end)
         self._totals = compiled(self._totals_of)
 
     @property
@@ -134,13 +134,16 @@ class CompiledLoop:
             test_accuracy=int(test) / self._examples["test"].labels if tested else None,
         )
 
-    def outcome(self) -> dict[str, float]:
-        """Returns the accuracies at the end of a training, by their names in a History."""
-        sizes = {"final_test": "test", "final_train": "train", "early_stop_test": "test"}
-        return {
-            f"{name}_accuracy": int(correct) / self._examples[sizes[name]].labels
-            for name, correct in self._outcome().items()
-        }
+    def outcome(self) -> tuple[float, dict[str, np.ndarray]]:
+        """Returns what the weights at the end of a training, and the best ones, predict.
+
+        Returns:
+            Accuracy of the last weights on the training set; "early_stop" and "final" ->
+            bool [labels], which labels of the test set the best and the last weights predict.
+        """
+        train, last, best = self._outcome()
+        found = {"early_stop": best.numpy(), "final": last.numpy()}
+        return int(train) / self._examples["train"].labels, found
 
     def accuracy(self, split: str) -> float:
         """Returns the model's accuracy on a split."""
@@ -178,11 +181,11 @@ class CompiledLoop:
             test = tf.cond(tested, lambda: self._totals_of("test")[1], lambda: tf.constant(0))
         return loss_sum, bad, loss, correct, test
 
-    def _count_at_end(self) -> dict[str, tf.Tensor]:
-        """Counts correct predictions of the last and the best weights; leaves the last."""
+    def _predicted_at_end(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Evaluates the last and the best weights; leaves the last."""
 
         def test_and_swap(i, _, second):
-            correct = self._totals_of("test")[1]
+            correct = predicted(self._measure, self._examples["test"])
             for variable, best in zip(self._weights, self._best, strict=True):
                 last = tf.identity(variable.value)
                 variable.assign(best)
@@ -190,10 +193,11 @@ class CompiledLoop:
             return i + 1, second, correct
 
         train = self._totals_of("train")[1]
+        none = tf.zeros(self._examples["test"].labels, tf.bool)
         _, last, best = tf.while_loop(
-            lambda i, *_: i < 2, test_and_swap, (0, 0, 0), parallel_iterations=1
+            lambda i, *_: i < 2, test_and_swap, (0, none, none), parallel_iterations=1
         )
-        return {"final_train": train, "final_test": last, "early_stop_test": best}
+        return train, last, best
 
     def _totals_of(self, split: str) -> tuple[tf.Tensor, tf.Tensor]:
         return totals(self._measure, self._examples[split])
@@ -245,7 +249,7 @@ def totals(measure: Measure, examples: Examples) -> tuple[tf.Tensor, tf.Tensor]:
 
     def add(start, size, loss, correct):
         part = measure(*examples.part(start, size))
-        return loss + part[0], correct + part[1]
+        return loss + part[0], correct + tf.reduce_sum(tf.cast(part[1], tf.int32))
 
     def body(i, loss, correct):
         return i + 1, *add(i * size, size, loss, correct)
@@ -259,3 +263,32 @@ def totals(measure: Measure, examples: Examples) -> tuple[tf.Tensor, tf.Tensor]:
     if len(examples) % size:
         loss, correct = add(whole * size, len(examples) - whole * size, loss, correct)
     return loss, correct
+
+
+def predicted(measure: Measure, examples: Examples) -> tf.Tensor:
+    """Says of every label whether it is predicted, batch by batch. To be traced.
+
+    Args:
+        measure: `Step.measure`.
+        examples: what to evaluate.
+
+    Returns:
+        bool [labels], in the order of the examples.
+    """
+    size = min(EVALUATION_BATCH, len(examples))
+    whole = len(examples) // size
+    each = examples.labels // len(examples)
+
+    def body(i, found):
+        correct = tf.reshape(measure(*examples.part(i * size, size))[1], [-1])
+        return i + 1, found.write(i, correct)
+
+    found = tf.TensorArray(tf.bool, whole, element_shape=[size * each])
+    _, found = tf.while_loop(
+        lambda i, *_: i < whole, body, (tf.constant(0), found), parallel_iterations=1
+    )
+    parts = [tf.reshape(found.stack(), [whole * size * each])]
+    if rest := len(examples) % size:
+        correct = measure(*examples.part(whole * size, rest))[1]
+        parts.append(tf.reshape(correct, [rest * each]))
+    return tf.concat(parts, 0)

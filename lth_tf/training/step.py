@@ -31,7 +31,7 @@ class Step(Protocol):
         """Makes one update and returns the loss before it, a float32 scalar. Traced."""
 
     def measure(self, inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns what `batch_totals` returns, for the weights as they are. Traced."""
+        """Returns what `loss_and_correct` returns, for the weights as they are. Traced."""
 
 
 class DenseStep:
@@ -111,10 +111,10 @@ class DenseStep:
 
     @pruned_are_zero()
     def measure(self, inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the batch's summed loss and how many of its labels are predicted."""
+        """Returns the batch's summed loss and which of its labels are predicted."""
         with computing_in(self._model, self._config.precision):
             logits = self._model(inputs, training=False)
-        loss, correct = batch_totals(logits, labels)
+        loss, correct = loss_and_correct(logits, labels)
         for extra in additional_losses(self._model):
             loss += extra * labels.shape.num_elements()
         return loss, correct
@@ -145,17 +145,16 @@ def additional_losses(model: keras.Model) -> list[tf.Tensor]:
     return [tf.reduce_sum(tf.cast(loss, tf.float32)) for loss in model.losses]
 
 
-def batch_totals(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns a batch's summed cross-entropy and how many labels have the largest logit.
+def loss_and_correct(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns a batch's summed cross-entropy and which labels have the largest logit.
 
     Args:
         logits: [batch, ..., classes].
         labels: int32 [batch, ...].
 
     Returns:
-        float32 scalar, int32 scalar.
+        float32 scalar, bool [batch, ...].
     """
     logits = tf.cast(logits, tf.float32)
     losses = keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-    correct = tf.equal(tf.argmax(logits, -1, tf.int32), labels)
-    return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(correct, tf.int32))
+    return tf.reduce_sum(losses), tf.equal(tf.argmax(logits, -1, tf.int32), labels)

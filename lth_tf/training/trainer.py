@@ -13,7 +13,7 @@ from lth_tf.errors import RunError
 from lth_tf.masking.layers import CONVOLUTIONS, layers_of
 from lth_tf.masking.model import to_numpy, weight_variables, zero_pruned
 from lth_tf.methods.hooks import Hooks
-from lth_tf.runs.history import Evaluation, History, from_columns, to_columns
+from lth_tf.runs.history import Correct, Evaluation, History, chance, from_columns, to_columns
 from lth_tf.training.batches import Examples, InMemoryBatches
 from lth_tf.training.loop import CompiledLoop
 from lth_tf.training.step import DenseStep, Step
@@ -55,6 +55,7 @@ class Trainer:
         self.model = model
         self._config = config
         self._hooks = hooks or Hooks()
+        self._chance = chance(data.test.labels)
         self._weights = weight_variables(model)
         self._step = step(model, config, hooks)
         self._loop = CompiledLoop(
@@ -121,11 +122,16 @@ class Trainer:
         start = time.perf_counter()
         counted = [e for e in self._evaluations if e.iteration >= self._hooks.early_stop_from]
         best = min(counted, key=lambda e: e.validation_loss)
+        train_accuracy, predicted = self._loop.outcome()
+        correct = Correct(**predicted, chance=self._chance)
         return History(
             evaluations=list(self._evaluations),
             early_stop_iteration=best.iteration,
-            **self._loop.outcome(),
+            early_stop_test_accuracy=correct.accuracy("early_stop"),
+            final_test_accuracy=correct.accuracy("final"),
+            final_train_accuracy=train_accuracy,
             seconds=self._seconds + time.perf_counter() - start,
+            correct=correct,
         )
 
     def accuracy(self, split: str) -> float:

@@ -165,7 +165,15 @@ def read_all(path, changed):
     yield run.origin
     yield run.start
     for stage in stages:
-        for reader in (run.has, run.summary, run.history, run.mask, run.trained, run.progress):
+        for reader in (
+            run.has,
+            run.summary,
+            run.history,
+            run.correct,
+            run.mask,
+            run.trained,
+            run.progress,
+        ):
             yield lambda reader=reader, stage=stage: reader(stage)
     yield lambda: run.ticket(1)
     yield lambda: [results.level_rows(runs) for runs in [results.find_runs([path])]]

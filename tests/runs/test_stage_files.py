@@ -11,13 +11,20 @@ import pytest
 from lth_tf.config import ExperimentConfig
 from lth_tf.errors import UsageError
 from lth_tf.files import read_arrays, write_arrays
-from lth_tf.runs.history import Evaluation, History
+from lth_tf.runs.history import Correct, Evaluation, History
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import ORIGIN, Stage
 
-READ = {"mask.npz": RunDir.mask, "weights.npz": RunDir.trained, "history.npz": RunDir.history}
+READ = {
+    "mask.npz": RunDir.mask,
+    "weights.npz": RunDir.trained,
+    "history.npz": RunDir.history,
+    "correct.npz": RunDir.correct,
+}
 RUN_FILES = ["config.json", "origin.npz", "metrics.jsonl"]
-HISTORY = History([Evaluation(3, 0.5, 0.4, 0.9, None)], 3, 0.9, 0.9, 1.0, 1.0)
+# Nine and eight of ten labels.
+CORRECT = Correct(early_stop=np.arange(10) != 3, final=np.arange(10) % 5 != 0, chance=0.2)
+HISTORY = History([Evaluation(3, 0.5, 0.4, 0.9, None)], 3, 0.9, 0.8, 1.0, 1.0, correct=CORRECT)
 
 
 def save(run_dir, stage, density, seed=0, size=1000):
@@ -62,7 +69,7 @@ def test_a_stage_takes_the_disk_of_what_is_kept(density, share, run_dir):
     assert density * 0.99 < sum(file.stat().st_size for file in files) / dense < share
 
 
-@pytest.mark.parametrize("name", ["mask.npz", "weights.npz", "history.npz"])
+@pytest.mark.parametrize("name", list(READ))
 @pytest.mark.parametrize("other", [Stage(1), Stage(2, "reinit_0")])
 def test_files_of_another_stage_are_noticed(name, other, run_dir):
     shutil.copy(run_dir.level_path(other, name), run_dir.level_path(Stage(2), name))
@@ -76,6 +83,42 @@ def test_a_whole_stage_under_another_name_is_noticed(run_dir):
     for read in (run_dir.has, run_dir.summary, run_dir.mask, run_dir.trained, run_dir.history):
         with pytest.raises(UsageError, match="it is of level_01, not of level_03"):
             read(Stage(3))
+
+
+def test_which_labels_are_predicted_comes_back(run_dir):
+    found = run_dir.correct(Stage(2))
+    np.testing.assert_array_equal(found.early_stop, CORRECT.early_stop)
+    np.testing.assert_array_equal(found.final, CORRECT.final)
+    assert found.early_stop.dtype == bool and found.chance == 0.2
+    assert found.accuracy("early_stop") == 0.9 and found.accuracy("final") == 0.8
+
+
+def test_a_stage_of_an_earlier_version_says_nothing_of_single_labels(run_dir):
+    file = run_dir.level_path(Stage(2), "summary.json")
+    summary = json.loads(file.read_text())
+    del summary["bytes"]["correct.npz"]
+    file.write_text(json.dumps(summary))
+    run_dir.level_path(Stage(2), "correct.npz").unlink()
+    assert run_dir.has(Stage(2)) and run_dir.correct(Stage(2)) is None
+    assert run_dir.correct(Stage(1)) is not None
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"labels": np.array(0)}, "early_stop does not hold 0 bits"),
+        ({"labels": np.array(40)}, "early_stop does not hold 40 bits"),
+        ({"labels": np.array(9)}, "early_stop is not of the accuracy in summary.json"),
+        ({"chance": np.array(np.nan)}, "labels is 10, chance nan"),
+        ({"final": np.zeros(2)}, "final does not hold 10 bits"),
+        ({"final": np.zeros(2, np.uint8)}, "final is not of the accuracy in summary.json"),
+    ],
+)
+def test_damaged_labels_are_noticed(change, said, run_dir):
+    file = run_dir.level_path(Stage(2), "correct.npz")
+    write_arrays(file, {**read_arrays(file), **change})
+    with pytest.raises(UsageError, match=f"Could not read .*correct.npz .*{said}"):
+        run_dir.correct(Stage(2))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
