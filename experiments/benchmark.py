@@ -210,8 +210,10 @@ def _worker(options: BenchmarkOptions) -> None:
 
 def _memory(options: BenchmarkOptions) -> None:
     """Resident memory over 20 levels of LeNet in one process."""
+    import numpy as np
+
+    from lth_tf import pruning
     from lth_tf.masking.model import get_masks, get_weights, set_masks, set_weights
-    from lth_tf.pruning import magnitude, select
 
     config = _config("lenet")
     model = _model(config)
@@ -221,8 +223,8 @@ def _memory(options: BenchmarkOptions) -> None:
         set_weights(model, origin)
         trainer.fit()
         trained, masks = get_weights(model), get_masks(model)
-        scores = {path: magnitude.magnitude(trained[path], None, None) for path in masks}
-        set_masks(model, select.layerwise(scores, masks, dict.fromkeys(masks, 0.2)))
+        scores = {path: np.abs(trained[path]) for path in masks}
+        set_masks(model, pruning.choose(scores, masks, dict.fromkeys(masks, 0.2), "layerwise"))
         with open("/proc/self/statm") as file:
             sizes.append(int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6)
     print(

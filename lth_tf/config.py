@@ -11,6 +11,7 @@ from lth_tf.registry import Registry
 METHODS = Registry("method", package="lth_tf.methods")
 CONTROLS = Registry("control", package="lth_tf.controls")
 CRITERIA = Registry("criterion", package="lth_tf.pruning")
+SCOPES = Registry("scope", package="lth_tf.pruning.scopes")
 NETWORKS = Registry("network", package="lth_tf.networks")
 
 
@@ -38,14 +39,16 @@ class ProcedureConfig(Options):
     criterion: str = option("magnitude", "Which weights stay, by its name in lth_tf/pruning.")
     scope: str = option(
         "layerwise",
-        "Prune each layer by its rate, or rank all layers of the same rate together.",
-        choices=("layerwise", "global"),
+        "How many weights each layer keeps, by its name in lth_tf/pruning/scopes: its rate's "
+        "(layerwise), ranked with all layers of that rate (global), or by layer densities "
+        "(uniform, erk, smart_ratio).",
     )
     seed: int = option(0, "Seed; replicate k has seed + k.", minimum=0)
 
     def __post_init__(self):
         if callable(self.criterion):
             object.__setattr__(self, "criterion", CRITERIA.name_of(self.criterion))
+        SCOPES.get(self.scope)
         super().__post_init__()
         self.method.check(self)
 

@@ -47,7 +47,7 @@ class TestSelect:
         scores = {k: random.random(v.shape) for k, v in masks.items()}
         expected = {"a": [80, 64, 51, 41, 33], "b": [6, 5, 4, 3, 2]}
         for level in range(5):
-            masks = select.layerwise(scores, masks, {"a": 0.2, "b": 0.2})
+            masks = pruning.choose(scores, masks, {"a": 0.2, "b": 0.2}, "layerwise")
             assert {k: int(v.sum()) for k, v in masks.items()} == {
                 k: v[level] for k, v in expected.items()
             }
@@ -81,12 +81,14 @@ class TestSelect:
 
     def test_global_ranking_empties_the_weak_layer_first(self):
         scores = {"a": np.array([5.0, 6.0, 7.0, 8.0]), "b": np.array([1.0, 2.0, 9.0, 3.0])}
-        masks = select.across_layers(scores, {"a": ones(4), "b": ones(4)}, {"a": 0.5, "b": 0.5})
+        masks = pruning.choose(scores, {"a": ones(4), "b": ones(4)}, {"a": 0.5, "b": 0.5}, "global")
         assert {k: v.tolist() for k, v in masks.items()} == {"a": [0, 1, 1, 1], "b": [0, 0, 1, 0]}
 
     def test_global_ranking_is_apart_for_each_rate(self):
         scores = {"a": np.arange(4.0), "b": np.arange(100.0, 104.0)}
-        masks = select.across_layers(scores, {"a": ones(4), "b": ones(4)}, {"a": 0.25, "b": 0.5})
+        masks = pruning.choose(
+            scores, {"a": ones(4), "b": ones(4)}, {"a": 0.25, "b": 0.5}, "global"
+        )
         assert {k: v.tolist() for k, v in masks.items()} == {"a": [0, 1, 1, 1], "b": [0, 0, 1, 1]}
 
     def test_nan_score_is_refused(self):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 from lth_tf.runs.stage import Stage
 
 Weights = dict[str, np.ndarray]
+Shapes = dict[str, int | tuple[int, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,17 +85,27 @@ class Context:
         rates = {path: pruning.select.rate_after(rounds, rate) for path, rate in self.rates.items()}
         # Not kept here: `prune` lets go of the weights once they are scored.
         return pruning.prune(
-            pruning.PruningContext(
-                masks=self.run_dir.mask(source),
-                trained=self.run_dir.trained(source),
-                origin=OnDemand(self.run_dir.origin),
-                stream=(config.seed, "prune", level),
-                network=self.network,
-            ),
+            self.to_prune(self.run_dir.mask(source), self.run_dir.trained(source), level),
             rates,
             config.criterion,
             config.scope,
             level,
+        )
+
+    def to_prune(self, masks: Masks, trained: Weights, level: int) -> pruning.PruningContext:
+        """Returns what a criterion is given.
+
+        Args:
+            masks: what is left.
+            trained: path -> array of every weight.
+            level: names the random stream.
+        """
+        return pruning.PruningContext(
+            masks=masks,
+            trained=trained,
+            origin=OnDemand(self.run_dir.origin),
+            stream=(self.config.seed, "prune", level),
+            network=self.network,
         )
 
 
@@ -130,13 +141,11 @@ class Method(Options):
         """Returns the number of the last level."""
         return config.levels
 
-    def plan(
-        self, sizes: dict[str, int], rates: dict[str, float], config: "ProcedureConfig"
-    ) -> list[int]:
+    def plan(self, shapes: Shapes, rates: dict[str, float], config: "ProcedureConfig") -> list[int]:
         """Returns the number of weights remaining at levels 0, 1, ...
 
         Args:
-            sizes: weight path -> number of weights.
+            shapes: weight path -> shape; a number is that of a vector's weights.
             rates: weight path -> fraction of its remaining weights pruned a level.
             config: levels, criterion and scope.
 

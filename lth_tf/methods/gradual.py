@@ -8,7 +8,8 @@ from etils import epy
 from lth_tf.errors import UsageError
 from lth_tf.masking.arrays import Masks
 from lth_tf.methods import register
-from lth_tf.methods.base import Context, Method, Ticket, Weights
+from lth_tf.methods.base import Context, Ticket, Weights
+from lth_tf.methods.densities import AtDensities, kept_weights
 from lth_tf.methods.hooks import Hooks
 from lth_tf.options import option
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @register("gradual")
 @dataclasses.dataclass(frozen=True)
-class Gradual(Method):
+class Gradual(AtDensities):
     """Prunes the smallest weights while the network trains, down to a final density.
 
     At iteration t the fraction s * (1 - (1 - (t - first) / (last - first)) ** 3) is pruned,
@@ -45,11 +46,6 @@ class Gradual(Method):
 
     finds_tickets: ClassVar[bool] = False
 
-    final_density: tuple[float, ...] = option(
-        (0.036,),
-        "Fractions of the prunable weights kept in the end, comma-separated; "
-        "each is a training of its own.",
-    )
     prune_begin: float = option(
         0.1, "Fraction of the training after which pruning begins.", minimum=0.0, below=1.0
     )
@@ -60,14 +56,6 @@ class Gradual(Method):
         maximum=1.0,
     )
     prune_frequency: int = option(100, "Iterations from one pruning to the next.", minimum=1)
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not self.final_density or not all(0 < density < 1 for density in self.final_density):
-            raise UsageError(
-                "Expected final_density to be fractions between 0 and 1. "
-                f"Received: final_density={','.join(map(str, self.final_density))}."
-            )
 
     def check(self, config: "ProcedureConfig") -> None:
         """Refuses too short a training, and ranking the weights of all layers together."""
@@ -92,14 +80,6 @@ class Gradual(Method):
         prunings = self.prunings(config.iterations)
         return f"Pruned from iteration {prunings[0]:,} to {prunings[-1]:,}, every {prunings.step:,}"
 
-    def levels(self, config: "ProcedureConfig") -> int:
-        """Returns the number of final densities."""
-        return len(self.final_density)
-
-    def needs(self, level: int) -> None:
-        """Returns None: a level prunes the network that it trains itself."""
-        return None
-
     def prunings(self, iterations: int) -> range:
         """Returns the iterations at which weights are pruned, the last at the final density.
 
@@ -121,14 +101,6 @@ class Gradual(Method):
                 f"prune_end={self.prune_end:g} of {iterations} iterations."
             )
         return range(first, first + steps * self.prune_frequency + 1, self.prune_frequency)
-
-    def plan(
-        self, sizes: dict[str, int], rates: dict[str, float], config: "ProcedureConfig"
-    ) -> list[int]:
-        """Returns the number of weights remaining at levels 0, 1, ..."""
-        total = sum(sizes.values())
-        kept = [kept_weights(sizes, rates, density) for density in self.final_density]
-        return [total, *(sum((sizes | level).values()) for level in kept)]
 
     def hooks(
         self, model: "keras.Model", rates: dict[str, float], config: "ProcedureConfig"
@@ -222,53 +194,3 @@ def _keep_largest(slot: "Slot", count: "tf.Tensor") -> None:
 def _zero_pruned(slot: "Slot") -> None:
     weight = slot.weight.value
     slot.weight.assign(weight * tf.cast(slot.mask.value, weight.dtype))
-
-
-def kept_weights(sizes: dict[str, int], rates: dict[str, float], density: float) -> dict[str, int]:
-    """Returns weight path -> number of weights kept, so that all together have a density.
-
-    All weights are pruned as the same, possibly fractional, number of levels would, so
-    layers of a network are as dense as those of its ticket of the same size.
-
-    Args:
-        sizes: weight path -> number of weights.
-        rates: weight path -> fraction of its remaining weights pruned a level; those
-            of rate 0 stay as they are and are left out of the result.
-        density: fraction of all the weights to keep.
-
-    Raises:
-        UsageError: if what is not pruned is more than that, or a layer would lose its
-            last weight.
-
-    Example:
-    >>> kept_weights({"fc": 900, "output": 100}, {"fc": 0.5, "output": 0.0}, 0.325)
-    {'fc': 225}
-    """
-    pruned = {path: size for path, size in sizes.items() if rates[path]}
-    target = density * sum(sizes.values())
-    fixed = sum(sizes.values()) - sum(pruned.values())
-
-    def after(levels: float) -> dict[str, float]:
-        return {path: size * (1 - rates[path]) ** levels for path, size in pruned.items()}
-
-    if fixed >= target:
-        raise UsageError(
-            f"Expected final_density above {fixed / sum(sizes.values()):.4g}, the share of the "
-            f"weights whose prune rate is 0. Received: final_density={density:g}."
-        )
-    low, high = 0.0, 1.0
-    while fixed + sum(after(high).values()) > target:
-        high *= 2
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (
-            (middle, high) if fixed + sum(after(middle).values()) > target else (low, middle)
-        )
-    kept = {path: round(count) for path, count in after(high).items()}
-    for path, count in kept.items():
-        if count == 0:
-            raise UsageError(
-                f"Expected every layer to keep at least one weight. Received: final_density="
-                f"{density:g}, which would prune the last weight of {path!r}."
-            )
-    return kept

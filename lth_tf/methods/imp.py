@@ -7,7 +7,7 @@ from lth_tf import pruning
 from lth_tf.errors import UsageError
 from lth_tf.masking.arrays import Masks
 from lth_tf.methods import register
-from lth_tf.methods.base import Context, Method, Weights
+from lth_tf.methods.base import Context, Method, Shapes, Weights
 from lth_tf.options import option
 from lth_tf.runs.stage import Stage
 
@@ -54,12 +54,10 @@ class IMP(Method):
         words = {"oneshot": "one-shot"}.get(self.strategy, self.strategy)
         return words + (", continued" if self.start == "continue" else "")
 
-    def plan(
-        self, sizes: dict[str, int], rates: dict[str, float], config: "ProcedureConfig"
-    ) -> list[int]:
+    def plan(self, shapes: Shapes, rates: dict[str, float], config: "ProcedureConfig") -> list[int]:
         """Returns the number of weights remaining at levels 0, 1, ..."""
         return pruning.plan(
-            sizes,
+            shapes,
             rates,
             levels=config.levels,
             scope=config.scope,

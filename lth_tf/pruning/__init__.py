@@ -8,11 +8,12 @@ out of which layers, is decided in `select`.
 import dataclasses
 import numbers
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from lth_tf.config import CRITERIA
+from lth_tf.config import CRITERIA, SCOPES
 from lth_tf.errors import UsageError
 from lth_tf.masking.arrays import Masks
 from lth_tf.pruning import select
@@ -27,6 +28,7 @@ def prune(
     criterion: str | Callable[[PruningContext], dict[str, Any]],
     scope: str,
     level: int,
+    base: Masks | None = None,
 ) -> Masks:
     """Returns the masks of a level.
 
@@ -34,8 +36,9 @@ def prune(
         context: the masks and weights to prune from.
         rates: weight path -> fraction of its remaining weights to prune.
         criterion: name of a criterion, or one.
-        scope: "layerwise", or "global" to rank layers of the same rate together.
+        scope: how many weights each layer keeps, by its name in `lth_tf.pruning.scopes`.
         level: the level the result is for; for messages.
+        base: masks whose weights the rates are fractions of; None for those of the context.
 
     Raises:
         UsageError: if a layer would lose its last weight, or the criterion is unknown or
@@ -53,12 +56,67 @@ def prune(
                 f"weight: an array of shape {mask.shape} for {path!r}. Received: "
                 f"{shape if path in scores else 'none'}."
             )
-    choose = select.layerwise if scope == "layerwise" else select.across_layers
-    pruned = choose(scores, pruned, rates)
+    pruned = choose(scores, pruned, rates, scope, base)
     for path, mask in pruned.items():
         if not mask.any() and masks[path].any():
             raise UsageError(_emptied(path, level))
     return {path: pruned.get(path, mask) for path, mask in masks.items()}
+
+
+def choose(
+    scores: dict[str, np.ndarray],
+    masks: Masks,
+    rates: Mapping[str, float | Fraction],
+    scope: str,
+    base: Masks | None = None,
+) -> Masks:
+    """Returns masks without the lowest scores.
+
+    Args:
+        scores: weight path -> float array; higher is kept longer.
+        masks: weight path -> uint8 array, same keys and shapes.
+        rates: weight path -> fraction of the remaining weights to prune.
+        scope: how many weights each layer keeps, by its name.
+        base: masks whose weights the rates are fractions of; None for `masks`.
+
+    Example:
+    >>> masks = choose({"w": np.arange(4.0)}, {"w": np.ones(4, np.uint8)}, {"w": 0.5}, "layerwise")
+    >>> masks["w"]
+    array([0, 0, 1, 1], dtype=uint8)
+    """
+    rates = {path: rates[path] for path in masks}
+    shapes = {path: mask.shape for path, mask in masks.items()}
+    counts = {path: np.count_nonzero(mask) for path, mask in (base or masks).items()}
+    result = {}
+    for paths, kept in pools(counts, rates, shapes, scope).values():
+        now = {path: masks[path] for path in paths}
+        number = sum(np.count_nonzero(mask) for mask in now.values()) - kept
+        result |= select.lowest(scores, now, max(0, number))
+    return {path: result[path] for path in masks}
+
+
+def pools(
+    sizes: Mapping[str, int],
+    rates: Mapping[str, float | Fraction],
+    shapes: Mapping[str, int | tuple[int, ...]],
+    scope: str,
+) -> dict[str, tuple[list[str], int]]:
+    """Returns what is ranked together: pool -> paths of its weights, number of those kept.
+
+    Args:
+        sizes: weight path -> number of weights that the rates are fractions of.
+        rates: weight path -> fraction of them to prune.
+        shapes: weight path -> shape of the whole weight.
+        scope: how many weights each layer keeps, by its name.
+    """
+    rule = SCOPES.get(scope)()
+    found = rule.pools(rates)
+    kept = rule.kept(
+        {pool: sum(sizes[path] for path in paths) for pool, paths in found.items()},
+        {pool: rates[paths[0]] for pool, paths in found.items()},
+        {pool: [shapes[path] for path in paths] for pool, paths in found.items()},
+    )
+    return {pool: (paths, kept[pool]) for pool, paths in found.items()}
 
 
 def layer_rates(
@@ -109,8 +167,8 @@ def _names(path: str) -> list[str]:
 
 
 def plan(
-    sizes: dict[str, int],
-    rates: dict[str, float],
+    shapes: Mapping[str, int | tuple[int, ...]],
+    rates: Mapping[str, float],
     *,
     levels: int,
     scope: str,
@@ -119,40 +177,33 @@ def plan(
     """Returns the number of weights remaining at levels 0, 1, ..., levels.
 
     Args:
-        sizes: weight path -> number of weights.
+        shapes: weight path -> shape; a number is that of a vector's weights.
         rates: weight path -> fraction of its remaining weights pruned a level.
         levels: number of the last level.
-        scope: "layerwise", or "global" to rank layers of the same rate together.
+        scope: how many weights each layer keeps, by its name.
         cumulative: every level is pruned from the dense network, not from the one before.
 
     Raises:
         UsageError: if a layer would lose its last weight.
     """
-    dense = _pools(sizes, rates, scope)
-    now, totals = dense, [sum(sizes.values())]
+    total = sum(select.size(shape) for shape in shapes.values())
+    # Layers of rate 0 are left as they are, whatever the scope.
+    rates = {path: rate for path, rate in rates.items() if rate}
+    rule = SCOPES.get(scope)()
+    paths = rule.pools(rates)
+    by_pool = {pool: [shapes[path] for path in found] for pool, found in paths.items()}
+    dense = {pool: sum(map(select.size, found)) for pool, found in by_pool.items()}
+    of_pool = {pool: rates[found[0]] for pool, found in paths.items()}
+    now, totals = dense, [total]
     for level in range(1, levels + 1):
         rounds, before = (level, dense) if cumulative else (1, now)
-        now = {}
-        for name, (size, rate) in before.items():
-            left = size - select.count(size, select.rate_after(rounds, rate))
+        after = {pool: select.rate_after(rounds, rate) for pool, rate in of_pool.items()}
+        now = rule.kept(before, after, by_pool)
+        for pool, left in now.items():
             if left == 0:
-                raise UsageError(_emptied(name, level))
-            now[name] = (left, rate)
-        totals.append(sum(size for size, _ in now.values()))
+                raise UsageError(_emptied(pool, level))
+        totals.append(total - sum(dense.values()) + sum(now.values()))
     return totals
-
-
-def _pools(
-    sizes: dict[str, int], rates: dict[str, float], scope: str
-) -> dict[str, tuple[int, float]]:
-    """Returns what is ranked together: name -> number of weights and prune rate."""
-    if scope == "layerwise":
-        return {path: (size, rates[path]) for path, size in sizes.items()}
-    pools: dict[str, tuple[int, float]] = {}
-    for path, size in sizes.items():
-        name = f"layers of prune rate {rates[path]:g}"
-        pools[name] = (pools.get(name, (0, 0.0))[0] + size, rates[path])
-    return pools
 
 
 def _emptied(path: str, level: int) -> str:

@@ -40,26 +40,38 @@ class OnDemand(Mapping[str, np.ndarray]):
 
 
 class Network(Protocol):
-    """Derivatives of the training loss of a network on a batch of training examples."""
+    """Derivatives of a network, with weights that are handed over; none of its own changes."""
 
-    def gradients(self, weights: Arrays, masks: Masks) -> Arrays:
-        """Returns path -> gradient of the loss with respect to the effective weights.
+    def gradients(self, weights: Arrays, masks: Masks, temperature: float = 1.0) -> Arrays:
+        """Returns path -> gradient of the training loss with respect to the effective weights.
 
         Args:
             weights: path -> array of every weight.
             masks: weight path -> uint8 array.
+            temperature: what logits are divided by.
 
         Returns:
             Masked weight path -> float array of the weight's shape; also of pruned weights.
         """
 
-    def hessian_product(self, weights: Arrays, masks: Masks, direction: Arrays) -> Arrays:
-        """Returns path -> product of the loss's Hessian with a direction.
+    def hessian_product(
+        self, weights: Arrays, masks: Masks, direction: Arrays, temperature: float = 1.0
+    ) -> Arrays:
+        """Returns path -> product of the training loss's Hessian with a direction.
 
         Args:
             weights: path -> array of every weight.
             masks: weight path -> uint8 array.
-            direction: masked weight path -> float array.
+            direction: masked weight path -> float array; others count as 0.
+            temperature: what logits are divided by.
+        """
+
+    def flow_gradients(self, weights: Arrays, masks: Masks) -> Arrays:
+        """Returns path -> gradient of the sum of the outputs for an input of ones, in float64.
+
+        Args:
+            weights: path -> array of every weight and moving statistic.
+            masks: weight path -> uint8 array.
         """
 
 
@@ -85,29 +97,46 @@ class PruningContext:
         """Returns the random stream of one weight."""
         return generator(*self.stream, path)
 
-    def gradients(self) -> Arrays:
+    def gradients(self, temperature: float = 1.0) -> Arrays:
         """Returns weight path -> gradient of the training loss at the trained weights.
+
+        Args:
+            temperature: what logits are divided by.
 
         Raises:
             UsageError: if there are no training examples at hand.
         """
-        return self._derivatives().gradients(self.trained, self.masks)
+        return self._derivatives().gradients(self.trained, self.masks, temperature)
 
-    def hessian_product(self, direction: Arrays) -> Arrays:
+    def hessian_product(self, direction: Arrays, temperature: float = 1.0) -> Arrays:
         """Returns weight path -> product of the Hessian at the trained weights.
 
         Args:
             direction: weight path -> float array.
+            temperature: what logits are divided by.
 
         Raises:
             UsageError: if there are no training examples at hand.
         """
-        return self._derivatives().hessian_product(self.trained, self.masks, direction)
+        network = self._derivatives()
+        return network.hessian_product(self.trained, self.masks, direction, temperature)
+
+    def flow_gradients(self) -> Arrays:
+        """Returns weight path -> gradient of the summed outputs of the network of absolute values.
+
+        Every parameter and moving statistic is taken as its absolute value, and the input is
+        ones; float64.
+
+        Raises:
+            UsageError: if there is no network at hand.
+        """
+        positive = {path: np.abs(value) for path, value in self.trained.items()}
+        return self._derivatives().flow_gradients(positive, self.masks)
 
     def _derivatives(self) -> Network:
         if self.network is None:
             raise UsageError(
-                "Expected training examples: this criterion needs gradients of the loss. "
-                "Received: none. Give examples=(inputs, labels)."
+                "Expected a network that can be asked for gradients: this criterion needs them. "
+                "Received: none, as in fit. Use find_tickets."
             )
         return self.network

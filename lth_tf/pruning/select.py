@@ -1,5 +1,6 @@
 """Which weights go: exact counts of the lowest scores, never a threshold."""
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -18,6 +19,11 @@ def rate_after(rounds: int, rate: float) -> Fraction:
     (Fraction(1, 10), Fraction(19, 100))
     """
     return 1 - (1 - _exact(rate)) ** rounds
+
+
+def size(shape: int | tuple[int, ...]) -> int:
+    """Returns the number of weights of a shape; a number is a vector's length."""
+    return shape if isinstance(shape, int) else math.prod(shape)
 
 
 def count(remaining: int, rate: float | Fraction) -> int:
@@ -92,38 +98,3 @@ def _remaining_scores(scores: dict[str, np.ndarray], masks: Masks) -> np.ndarray
         part = scores[path][mask != 0]
         values[end - part.size : end] = part
     return values
-
-
-def layerwise(
-    scores: dict[str, np.ndarray], masks: Masks, rates: dict[str, float | Fraction]
-) -> Masks:
-    """Prunes each layer by its own rate (paper, section 2).
-
-    Args:
-        scores: weight path -> float array; higher is kept longer.
-        masks: weight path -> uint8 array, same keys and shapes.
-        rates: weight path -> fraction of the remaining weights to prune.
-
-    Returns:
-        New masks.
-    """
-    result = {}
-    for path, mask in masks.items():
-        number = count(np.count_nonzero(mask), rates[path])
-        result |= lowest(scores, {path: mask}, number)
-    return result
-
-
-def across_layers(
-    scores: dict[str, np.ndarray], masks: Masks, rates: dict[str, float | Fraction]
-) -> Masks:
-    """Ranks the weights of all layers that share a rate together (paper, section 4).
-
-    Args and result are those of `layerwise`.
-    """
-    result = {}
-    for rate in sorted({rates[path] for path in masks}):
-        pool = {path: mask for path, mask in masks.items() if rates[path] == rate}
-        remaining = sum(np.count_nonzero(mask) for mask in pool.values())
-        result |= lowest(scores, pool, count(remaining, rate))
-    return {path: result[path] for path in masks}

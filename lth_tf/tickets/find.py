@@ -24,6 +24,7 @@ from lth_tf.runs.stage import ORIGIN
 from lth_tf.seeding import stream_seed
 from lth_tf.tickets.listener import RunListener
 from lth_tf.tickets.procedure import Procedure
+from lth_tf.training.derivatives import Derivatives
 from lth_tf.training.trainer import Trainer
 
 
@@ -215,6 +216,7 @@ def network_procedure(
         initial=lambda: new_weights("init"),
         new_weights=new_weights,
         rewind=config.method.rewind(config),
+        network=Derivatives(lambda: new_model(config, data, "init"), data, config),
     )
 
 

@@ -132,8 +132,7 @@ def plan(config: ProcedureConfig, dense: Masks, rates: dict[str, float]) -> list
         UsageError: if a layer would lose its last weight, or the criterion is unknown.
     """
     CRITERIA.get(config.criterion)
-    sizes = {path: np.size(mask) for path, mask in dense.items()}
-    return config.method.plan(sizes, rates, config)
+    return config.method.plan({p: np.shape(mask) for p, mask in dense.items()}, rates, config)
 
 
 def stages(config: ProcedureConfig) -> list[Stage]:
