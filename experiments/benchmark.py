@@ -41,16 +41,16 @@ class BenchmarkOptions(Options):
 
     measure: str = option(
         "fit,callback,masks,evaluation,augment,jobs,memory,prune",
-        "What to measure, with commas between; worker is what jobs starts.",
+        "What to measure, comma-separated; worker is what jobs starts.",
     )
-    networks: str = option("lenet", "Networks to measure fit and masks of, with commas between.")
+    networks: str = option("lenet", "Networks to measure fit and masks of, comma-separated.")
     rounds: int = option(5, "Rounds, each of every alternative in turn.", minimum=1)
     seconds: float = option(3.0, "Seconds of each alternative a round, about.", minimum=0.1)
 
 
 def main() -> None:
     """Runs the program and exits."""
-    sys.exit(program.guarded(_run))
+    sys.exit(program.run_main(_run))
 
 
 def _run() -> None:

@@ -36,7 +36,7 @@ class MemoryOptions(Options):
 
 def main() -> None:
     """Runs the program and exits."""
-    sys.exit(program.guarded(_run))
+    sys.exit(program.run_main(_run))
 
 
 def _run() -> None:

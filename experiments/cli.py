@@ -36,7 +36,7 @@ def main(
         doc: what `--help` says of it.
         presets: what `--preset` offers: name -> values in place of the defaults.
     """
-    sys.exit(program.guarded(lambda: run(Experiment(defaults, doc, presets or {}, name))))
+    sys.exit(program.run_main(lambda: run(Experiment(defaults, doc, presets or {}, name))))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,7 +25,7 @@ import pathlib
 import sys
 
 from experiments import cli
-from experiments.own_values import asked_network, own_values
+from experiments.default_config import asked_network, default_config
 from lth_tf.cli import program
 from lth_tf.config import ExperimentConfig, RunOptions, run_name
 from lth_tf.errors import UsageError
@@ -78,7 +78,7 @@ class GradualExperiment(cli.Experiment):
         ]
         found = [RunDir(file.parent) for file in folder.glob("*/seed_*/config.json")]
         if not any(run.config().method.finds_tickets and run.has(Stage(1)) for run in found):
-            own, _ = own_values(config.network)
+            own, _ = default_config(config.network)
             of_tickets = own.as_dict()
             changed = [
                 f"--{name}={_flag(value)}"
@@ -93,11 +93,11 @@ class GradualExperiment(cli.Experiment):
 
 def main() -> None:
     """Runs the program and exits."""
-    sys.exit(program.guarded(_run))
+    sys.exit(program.run_main(_run))
 
 
 def _run() -> None:
-    own, presets = own_values(asked_network(sys.argv))
+    own, presets = default_config(asked_network(sys.argv))
     # Layers are pruned by their own counts, also where tickets rank all weights together.
     defaults = own.replace(method=Gradual(), scope="layerwise", controls=())
     cli.run(GradualExperiment(defaults, __doc__, presets, own.network))

@@ -25,7 +25,7 @@ class ReportOptions(Options):
     output_dir: str = option("", "Folder for the files. Default: report/ in the first folder.")
     densities: tuple[float, ...] = option(
         (100.0, 51.3, 21.1, 7.0, 3.6, 1.9),
-        "Percentages remaining, with commas between, whose accuracy curves to show.",
+        "Percentages remaining, comma-separated, whose accuracy curves to show.",
     )
     at_iterations: tuple[int, ...] = option(
         (), "Iterations to show the accuracy at. Default: a third, two thirds, all of them."
@@ -34,7 +34,7 @@ class ReportOptions(Options):
 
 def main() -> None:
     """Runs the program and exits."""
-    sys.exit(program.guarded(_run))
+    sys.exit(program.run_main(_run))
 
 
 def _run() -> None:
@@ -100,7 +100,7 @@ def _notes(runs: list) -> list[str]:
 
     notes = []
     for run in runs:
-        about = run.directory.about()
+        about = run.directory.provenance()
         judged = getattr(run.config, "judged_on", "test data")
         notes.append(
             f"{run.experiment}: {run.series('')}, seed {run.config.seed} "

@@ -11,13 +11,12 @@ from lth_tf.cli.program import python
 from lth_tf.config import ExperimentConfig, FitConfig
 from lth_tf.errors import UsageError
 from lth_tf.files import atomic_path
+from lth_tf.runs.rows import Row, find_run_dirs
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
 from lth_tf.tickets import judging
 from lth_tf.tickets.procedure import control_label
 from lth_tf.tickets.winning import smallest_winning
-
-Row = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,23 +58,8 @@ def find_runs(
         UsageError: if a folder holds no run with a finished level; if a run is damaged, and
             `left_out` is None or no other run is there.
     """
-    found: dict[pathlib.Path, RunDir] = {}
-    for path in map(pathlib.Path, paths):
-        configs = sorted(path.glob("config.json")) or sorted(path.glob("**/config.json"))
-        damaged: list[UsageError] = []
-        runs = [RunDir(file.parent) for file in configs]
-        runs = [run for run in runs if _is_readable(run, damaged) and run.finished()]
-        if damaged and (left_out is None or not runs):
-            raise damaged[0]
-        if left_out is not None:
-            left_out += damaged
-        if not runs:
-            raise UsageError(
-                f"Expected a run directory with a finished level. Received: {path}, "
-                f"{'where there is none' if path.exists() else 'which does not exist'}."
-            )
-        found |= {run.path.resolve(): run for run in runs}
-    configs = {run.path: run.config() for run in found.values()}
+    found = find_run_dirs(paths, left_out)
+    configs = {run.path: run.config() for run in found}
     values = {path: config.as_dict(in_run_name=True) for path, config in configs.items()}
     names = {path: _experiment(path, config) for path, config in configs.items()}
     differing = _differing([(names[path], config) for path, config in configs.items()])
@@ -94,21 +78,8 @@ def find_runs(
                 ]
             ),
         )
-        for run in found.values()
+        for run in found
     ]
-
-
-def _is_readable(run: RunDir, damaged: list[UsageError]) -> bool:
-    """Returns whether what a report is made of can be read; else adds the error."""
-    try:
-        run.config()
-        for stage in run.finished():
-            run.summary(stage)
-            run.history(stage)
-    except UsageError as error:
-        damaged.append(error)
-        return False
-    return True
 
 
 def measured(rows: list[Row]) -> tuple[str, str]:

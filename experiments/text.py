@@ -51,7 +51,7 @@ class TextOptions(Options):
 
 def main() -> None:
     """Runs the program and exits."""
-    sys.exit(program.guarded(_run))
+    sys.exit(program.run_main(_run))
 
 
 def _run() -> None:

@@ -29,7 +29,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from experiments import cli
-from experiments.own_values import asked_network, own_values
+from experiments.default_config import asked_network, default_config
 from lth_tf.cli import flags, program, tf_logging
 from lth_tf.config import ExperimentConfig, RunOptions, run_name
 from lth_tf.options import Options, option
@@ -55,7 +55,7 @@ class TuneOptions(Options):
         "bayesian", "Gaussian process, or random values.", choices=("bayesian", "random")
     )
     search: tuple[str, ...] = option(
-        (), "Fields to search, with commas between. Default: all that apply to the network."
+        (), "Fields to search, comma-separated. Default: all that apply to the network."
     )
     patience: int = option(
         3,
@@ -85,11 +85,11 @@ class TuneRunOptions(Options):
 
 def main() -> None:
     """Runs the program and exits."""
-    sys.exit(program.guarded(_run))
+    sys.exit(program.run_main(_run))
 
 
 def _run() -> None:
-    defaults, _ = own_values(asked_network(sys.argv))
+    defaults, _ = default_config(asked_network(sys.argv))
     parsed = flags.parse(sys.argv, __doc__, TuneOptions(), TuneRunOptions(), defaults)
     if parsed is None:
         return

@@ -1,7 +1,7 @@
 """Writes a winning ticket, or a pruned .keras file, as files that stock runtimes load.
 
     python -m export --run=runs/lenet/default/seed_0
-    python -m export --model=pruned.keras --examples=images.npy --values=int8
+    python -m export --model=pruned.keras --examples=images.npy --dtype=int8
 
 Every file is verified in the runtimes it is for before it gets its name, and
 compared in size and latency with the file of the same kind that makes no use of
@@ -28,4 +28,4 @@ def _work() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(program.guarded(_work))
+    sys.exit(program.run_main(_work))

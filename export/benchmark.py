@@ -1,7 +1,7 @@
 """Measures exports of tickets that it trains itself: sizes, latencies, predictions.
 
     python -m export.benchmark
-    python -m export.benchmark --dataset=mnist --iterations=5000 --values=float32
+    python -m export.benchmark --dataset=mnist --iterations=5000 --dtype=float32
     python -m export.benchmark --models=all --remaining=20,5 --latency_seconds=10
     python -m export.benchmark --networks=conv6,resnet18,vgg19 --remaining=20,5 --latency_seconds=0
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _TICKETS = "lenet"
 _HEAD = (
-    f"{'network':<10}{'remaining':>10}  {'file':<12}{'values':<9}{'bytes':>11}{'ratio':>8}"
+    f"{'network':<10}{'remaining':>10}  {'file':<12}{'dtype':<9}{'bytes':>11}{'ratio':>8}"
     f"{'x limit':>9}{'payload':>9}{'speed':>8}{'same':>10}"
 )
 
@@ -45,12 +45,12 @@ class BenchmarkOptions(Options):
         "In place of networks: models that people deploy, of random weights, comma-separated; "
         "all for all of them (see export/real_models.py).",
     )
-    networks: str = option("lenet", "Networks, with commas between.")
+    networks: str = option("lenet", "Networks, comma-separated.")
     remaining: tuple[float, ...] = option(
-        (21.0, 5.6, 3.6, 1.85, 1.2), "Percentages of weights remaining, with commas between."
+        (21.0, 5.6, 3.6, 1.85, 1.2), "Percentages of weights remaining, comma-separated."
     )
     formats: str = option("tflite,saved_model", "tflite, saved_model or both.")
-    values: str = option("float32,float16,int8", "What weights are stored as, any of these.")
+    dtype: str = option("float32,float16,int8", "What weights are stored as, any of these.")
     dataset: str = option("digits", "What LeNet is trained on: digits, mnist, ...")
     iterations: int = option(2_000, "Training iterations of a level of LeNet.", minimum=1)
     latency_seconds: float = option(
@@ -62,7 +62,7 @@ class BenchmarkOptions(Options):
 
 def main() -> None:
     """Runs the program and exits."""
-    sys.exit(program.guarded(_run))
+    sys.exit(program.run_main(_run))
 
 
 def _run() -> None:
@@ -98,7 +98,7 @@ def _measure_models(options: BenchmarkOptions) -> None:
     from export import model_benchmark, real_models
 
     names = list(real_models.MODELS) if options.models == "all" else options.models.split(",")
-    formats, values = options.formats.split(","), options.values.split(",")
+    formats, dtypes = options.formats.split(","), options.dtype.split(",")
     folder = pathlib.Path(options.runs_dir) / "export_benchmark"
     folder.mkdir(parents=True, exist_ok=True)
     print(model_benchmark.HEAD, flush=True)
@@ -106,7 +106,7 @@ def _measure_models(options: BenchmarkOptions) -> None:
     for name in names:
         for remaining in options.remaining:
             for row in model_benchmark.rows(
-                name, remaining, formats, values, options.latency_seconds
+                name, remaining, formats, dtypes, options.latency_seconds
             ):
                 measured.append(row)
                 print(model_benchmark.line(row), flush=True)
@@ -211,11 +211,11 @@ def _artifacts(source: "Ticket", options: BenchmarkOptions) -> "Iterator[Artifac
     small = compact(source.model)
     folder = pathlib.Path(options.runs_dir) / "export_benchmark" / "files"
     for kind in options.formats.split(","):
-        for values in options.values.split(","):
+        for dtype in options.dtype.split(","):
             chosen = ExportOptions(
                 run="benchmark",
                 format=kind,
-                values=values,
+                dtype=dtype,
                 latency_seconds=options.latency_seconds,
             )
             yield export_one(FORMATS.get(kind), small, source, chosen, folder)
@@ -228,7 +228,7 @@ def _row(artifact: "Artifact", network: str, remaining: float) -> dict[str, Any]
         "network": network,
         "remaining": round(remaining, 2),
         "file": artifact.kind,
-        "values": artifact.values,
+        "dtype": artifact.dtype,
         "bytes": size.bytes,
         "dense_bytes": size.dense_bytes,
         "ratio": round(size.ratio, 2),
@@ -245,7 +245,7 @@ def _line(row: dict[str, Any]) -> str:
         return "-" if row[name] is None else format(row[name], form)
 
     return (
-        f"{row['network']:<10}{row['remaining']:>9.2f}%  {row['file']:<12}{row['values']:<9}"
+        f"{row['network']:<10}{row['remaining']:>9.2f}%  {row['file']:<12}{row['dtype']:<9}"
         f"{row['bytes']:>11,}{row['ratio']:>7.1f}x{row['ratio_to_limit']:>9.2f}"
         f"{text('payload_to_limit', '.3f'):>9}"
         f"{text('speed', '.2f'):>8}{row['same_predictions']:>9.2f}%"
@@ -263,7 +263,7 @@ def write(rows: list[dict[str, Any]], folder: pathlib.Path) -> list[pathlib.Path
 def _picture(rows: list[dict[str, Any]]) -> Any:
     import altair as alt
 
-    labelled = [{**r, "series": f"{r['network']} {r['file']} {r['values']}"} for r in rows]
+    labelled = [{**r, "series": f"{r['network']} {r['file']} {r['dtype']}"} for r in rows]
     base = alt.Chart(alt.Data(values=labelled)).encode(
         x=alt.X(
             "remaining:Q",

@@ -30,7 +30,7 @@ class Artifact:
     Attributes:
         path: the file or folder.
         kind: name of the format.
-        values: what its weights are stored as.
+        dtype: what its weights are stored as.
         size: its sizes; of the dense file 0 if that could not be written.
         verification: how close it is to the model.
         latency: its latency, if it was measured.
@@ -41,7 +41,7 @@ class Artifact:
 
     path: pathlib.Path
     kind: str
-    values: str
+    dtype: str
     size: SizeReport
     verification: Verification
     latency: Latency | None
@@ -86,7 +86,7 @@ def load(options: ExportOptions) -> Ticket:
 
 def _refuse_missing_data(options: ExportOptions, source: Ticket, forms: list[Format]) -> None:
     """Complains before anything is written."""
-    needed = any(form.needs_examples(options.values) for form in forms)
+    needed = any(form.needs_examples(options.dtype) for form in forms)
     if needed and source.train is None:
         raise UsageError(
             "Expected --examples=FILE.npy for int8 .tflite files: their ranges are chosen on real "
@@ -143,13 +143,13 @@ def export_one(
         form: of which format.
         small: the ticket's model, compacted if that was asked for.
         source: the ticket.
-        options: values, batch size, seconds to measure for.
+        options: dtype, batch size, seconds to measure for.
         folder: where the file goes.
     """
-    values = options.values if options.values in form.values else form.values[0]
-    path = folder / f"{source.name}_{values}{form.suffix}"
+    dtype = options.dtype if options.dtype in form.dtypes else form.dtypes[0]
+    path = folder / f"{source.name}_{dtype}{form.suffix}"
     write = WriteOptions(
-        values=values,
+        dtype=dtype,
         examples=source.representative,
         batch_size=options.batch_size or None,
         optimize=options.optimize,
@@ -162,24 +162,24 @@ def export_one(
             partial,
             source.model,
             source.test.inputs,
-            values=values,
+            dtype=dtype,
             least_agreement=options.agreement,
             runtimes=form.runtimes_of(write),
         )
         with tempfile.TemporaryDirectory() as scratch:
             dense = pathlib.Path(scratch, f"dense{form.suffix}")
-            measured, size = None, size_report(partial, small, values, dense_bytes=0)
+            measured, size = None, size_report(partial, small, dtype, dense_bytes=0)
             try:
                 form.write_dense(source.model, dense, source.signature, write)
-                size = size_report(partial, small, values, dense_path=dense)
+                size = size_report(partial, small, dtype, dense_path=dense)
                 measured = _latency(form, partial, dense, source, options)
             except RunError as error:
                 remarks.append(f"{form.name}: not compared with the dense file: {error}")
-    payload = form.payload_bytes(small, values)
+    payload = form.payload_bytes(small, dtype)
     return Artifact(
         path,
         form.name,
-        values,
+        dtype,
         size,
         verification,
         measured,

@@ -3,7 +3,7 @@
 import dataclasses
 
 from export.formats import FORMATS
-from export.formats.base import CHOICES, VALUES
+from export.formats.base import CHOICES, DTYPES
 from lth_tf.errors import UsageError
 from lth_tf.options import Options, option
 
@@ -31,10 +31,10 @@ class ExportOptions(Options):
     format: str = option(
         "tflite,saved_model", "Any of tflite, saved_model, keras, comma-separated."
     )
-    values: str = option(
+    dtype: str = option(
         "float32",
         "What weights are stored as. int8 in .tflite files computes with int8 too.",
-        choices=VALUES,
+        choices=DTYPES,
     )
     compact: bool = option(True, "Remove units that cannot matter; changes rounding only.")
     cluster: int = option(

@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from export.formats.base import Stored
-from export.keras_internals import all_layers, own_variables
 from export.signature import Signature
 from export.size import kernel_arrays, kernels
+from lth_tf.keras_internals import all_layers, own_variables
 
 
 @dataclasses.dataclass(frozen=True)

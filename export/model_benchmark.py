@@ -20,22 +20,22 @@ _BATCHES = (1, 8)
 _Result = TypeVar("_Result")
 
 HEAD = (
-    f"{'model':<16}{'remaining':>10}  {'file':<12}{'values':<8}{'bytes':>12}{'dense':>12}"
+    f"{'model':<16}{'remaining':>10}  {'file':<12}{'dtype':<8}{'bytes':>12}{'dense':>12}"
     f"{'gzip':>12}{'dense gzip':>12}{'x limit':>8}{'speed 1':>8}{'speed 8':>8}{'load s':>7}"
     f"{'dense':>7}{'MB':>6}{'dense':>6}{'diff':>9}  remark"
 )
 
 
 def rows(
-    name: str, remaining: float, formats: list[str], values: list[str], seconds: float
+    name: str, remaining: float, formats: list[str], dtypes: list[str], seconds: float
 ) -> Iterator[dict[str, Any]]:
-    """Yields what is measured of a model, a dict for each format and values.
+    """Yields what is measured of a model, a dict for each format and dtype.
 
     Args:
         name: see `export.real_models`.
         remaining: percentage of weights that stay in each kernel.
         formats: names of formats.
-        values: what weights are stored as.
+        dtypes: what weights are stored as.
         seconds: what to spend on each latency; 0 measures neither those nor loading.
     """
     model, examples = build(name)
@@ -46,17 +46,17 @@ def rows(
     inputs = named(signature, examples)
     for kind in formats:
         form = FORMATS.get(kind)
-        for stored in values:
-            if stored not in form.values:
+        for dtype in dtypes:
+            if dtype not in form.dtypes:
                 continue
-            options = WriteOptions(values=stored, examples=inputs)
-            row = {"model": name, "remaining": remaining, "file": kind, "values": stored}
+            options = WriteOptions(dtype=dtype, examples=inputs)
+            row = {"model": name, "remaining": remaining, "file": kind, "dtype": dtype}
             with tempfile.TemporaryDirectory() as folder:
                 files = [pathlib.Path(folder, f"{n}{form.suffix}") for n in ("small", "dense")]
                 try:
                     form.write(small, files[0], signature_of(small), options)
                     # Random weights decide nothing.
-                    checked = verify(files[0], dense, inputs, values=stored, least_agreement=0.0)
+                    checked = verify(files[0], dense, inputs, dtype=dtype, least_agreement=0.0)
                 except RunError as error:
                     yield row | {"remark": str(error)}
                     continue
@@ -74,7 +74,7 @@ def line(row: dict[str, Any]) -> str:
         return f"{'-' if value is None else format(value, form):>{width}}"
 
     return (
-        f"{row['model']:<16}{row['remaining']:>9.4g}%  {row['file']:<12}{row['values']:<8}"
+        f"{row['model']:<16}{row['remaining']:>9.4g}%  {row['file']:<12}{row['dtype']:<8}"
         + text("bytes", ",", 12)
         + text("dense_bytes", ",", 12)
         + text("gzip_bytes", ",", 12)
@@ -104,9 +104,9 @@ def _against_dense(
     try:
         form.write_dense(dense, files[1], signature, options)
     except RunError as error:
-        sizes = _sizes(size_report(files[0], small, options.values, dense_bytes=0))
+        sizes = _sizes(size_report(files[0], small, options.dtype, dense_bytes=0))
         return sizes | {"dense_bytes": None, "remark": str(error)}
-    row = _sizes(size_report(files[0], small, options.values, dense_path=files[1]))
+    row = _sizes(size_report(files[0], small, options.dtype, dense_path=files[1]))
     if not seconds or not form.timed:
         return row
     for size in _BATCHES:

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from export.keras_internals import all_layers
 from lth_tf.errors import UsageError
+from lth_tf.keras_internals import all_layers
 
 
 def build(name: str) -> tuple[keras.Model, np.ndarray]:

@@ -35,7 +35,7 @@ def text(artifacts: Sequence["Artifact"], source: "Ticket", small: keras.Model) 
     lines += ["", _model_line(source), *map(_agreement_line, artifacts)]
     for artifact in artifacts:
         lines += artifact.remarks
-        lines += FORMATS.get(artifact.kind).speed_caveats(source.model, artifact.values)
+        lines += FORMATS.get(artifact.kind).speed_caveats(source.model, artifact.dtype)
     lines += [f"Written: {artifact.path}" for artifact in artifacts]
     return "\n".join(lines)
 
@@ -59,7 +59,7 @@ def _file(artifact: "Artifact", source: "Ticket", small: keras.Model) -> dict[st
     return {
         "path": str(artifact.path),
         "format": artifact.kind,
-        "values": artifact.values,
+        "dtype": artifact.dtype,
         "bytes": size.bytes,
         "dense_bytes": size.dense_bytes or None,
         "gzip_bytes": size.gzip_bytes,

@@ -17,8 +17,8 @@ import tensorflow as tf
 from keras.ops import convert_to_numpy as to_numpy
 
 from export.arrays import Arrays, in_batches
-from export.keras_internals import all_layers, built_with, called_with
 from lth_tf.errors import UsageError
+from lth_tf.keras_internals import all_layers, built_with, called_with
 
 INPUT, OUTPUT = "inputs", "outputs"
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy as to_numpy
 
+from export.renamed import renamed_argument
 from export.saved_model.coding import BYTES
 
 _KERNEL_TYPES = ("float32", "float16", "bfloat16")
@@ -47,10 +48,11 @@ class SizeReport:
         return self.bytes / self.limit
 
 
+@renamed_argument("values", "dtype")
 def size_report(
     path: str | os.PathLike,
     model: keras.Model,
-    values: str = "float32",
+    dtype: str = "float32",
     dense_bytes: int | None = None,
     dense_path: str | os.PathLike | None = None,
 ) -> SizeReport:
@@ -59,7 +61,7 @@ def size_report(
     Args:
         path: a file or a SavedModel folder.
         model: the model without masks that is in it.
-        values: what the kernels' weights are stored as.
+        dtype: what the kernels' weights are stored as.
         dense_bytes: size of the dense file to compare to; by default the bytes of
             all weights of `model` as float32.
         dense_path: the dense file itself, in place of its size: then it is zipped too, as an
@@ -76,13 +78,14 @@ def size_report(
     return SizeReport(
         bytes=bytes_on_disk(path),
         dense_bytes=4 * weights if dense_bytes is None else dense_bytes,
-        limit=information_limit(model, values),
+        limit=information_limit(model, dtype),
         gzip_bytes=_gzip_bytes(pathlib.Path(path)),
         dense_gzip_bytes=None if dense_path is None else _gzip_bytes(pathlib.Path(dense_path)),
     )
 
 
-def information_limit(model: keras.Model, values: str = "float32") -> float:
+@renamed_argument("values", "dtype")
+def information_limit(model: keras.Model, dtype: str = "float32") -> float:
     """Returns the bytes that no code can go below which does not know the weights.
 
     A kernel of N weights, n of them not 0, needs n times the bytes of a value and
@@ -92,7 +95,7 @@ def information_limit(model: keras.Model, values: str = "float32") -> float:
 
     Args:
         model: a model without masks.
-        values: what the kernels' weights are stored as.
+        dtype: what the kernels' weights are stored as.
 
     Example:
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, use_bias=False)])
@@ -102,15 +105,15 @@ def information_limit(model: keras.Model, values: str = "float32") -> float:
     """
     coded = {id(variable) for variable in kernels(model)}
     others = sum(int(np.prod(v.shape)) for v in model.variables if id(v) not in coded)
-    return kernel_limit(model, values) + 4.0 * others
+    return kernel_limit(model, dtype) + 4.0 * others
 
 
-def kernel_limit(model: keras.Model, values: str = "float32") -> float:
+def kernel_limit(model: keras.Model, dtype: str = "float32") -> float:
     """Returns the part of `information_limit` that the kernels have."""
     total = 0.0
     for kernel in kernel_arrays(model):
         kept = int(np.count_nonzero(kernel))
-        total += kept * BYTES[values] + kernel.size * _entropy(kept / kernel.size) / 8
+        total += kept * BYTES[dtype] + kernel.size * _entropy(kept / kernel.size) / 8
     return total
 
 

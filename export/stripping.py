@@ -5,8 +5,8 @@ import tempfile
 
 import keras
 
-from export.keras_internals import all_layers
 from lth_tf.errors import UsageError
+from lth_tf.keras_internals import all_layers
 from lth_tf.masking.model import get_masks, load_model, strip_masks
 
 

@@ -13,13 +13,12 @@ from export.metrics import Judge, compiled_metrics
 from export.signature import INPUT, Signature, signature_of
 from export.size import kernel_arrays
 from export.stripping import strip
-from lth_tf import datasets, networks
+from lth_tf import datasets
 from lth_tf.errors import UsageError
-from lth_tf.files import damaged
-from lth_tf.masking.model import load_model, set_masks, set_weights, strip_masks
+from lth_tf.masking.model import load_model
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
-from lth_tf.tickets.winning import smallest_winning
+from lth_tf.tickets.load import load_ticket, winning_level
 
 _REPRESENTATIVE = 256  # examples that int8 ranges are chosen by
 
@@ -81,22 +80,9 @@ def load(
     """
     run_dir = RunDir(run)
     config = run_dir.config()
-    level = _winning_level(run_dir, tolerance) if level is None else level
-    if not run_dir.has(Stage(level)):
-        run_dir.level_path(Stage(level), "mask.npz")  # raises: it names the levels there are
-    model, judge = _model_of_run(run_dir)
+    level = winning_level(run_dir, tolerance / 100) if level is None else level
+    model = load_ticket(run_dir, level, weights=weights, scale=False)
     trained = weights == "trained"
-    try:
-        set_masks(model, run_dir.mask(Stage(level)))
-        set_weights(model, run_dir.trained(Stage(level)) if trained else run_dir.ticket(level))
-    except UsageError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(
-            f"Expected a run of this version. Received: {run_dir.path} ({error}). "
-            "Export it with the version that wrote it."
-        ) from error
-    model = strip_masks(model)
     signature = signature_of(model)
     if config.kind == "fit":
         test, train = _given_or_random(examples, signature)
@@ -112,7 +98,7 @@ def load(
         signature=signature,
         test=test,
         train=train,
-        judge=judge,
+        judge=_judge(run_dir.model_path) if config.kind == "fit" else None,
     )
     return _pruned(ticket) if refuse_dense else ticket
 
@@ -130,12 +116,11 @@ def load_file(path: str | os.PathLike, *, examples: str = "") -> Ticket:
     path = pathlib.Path(path)
     if path.suffix != ".keras" or not path.is_file():
         raise UsageError(f"Expected a .keras file. Received: --model={path}.")
-    loaded, judge = _load(path)
-    model = strip(loaded)
+    model = strip(load_model(path, compile=False))
     signature = signature_of(model)
     test, train = _given_or_random(examples, signature)
     name, folder = path.stem, path.parent / "export"
-    return _pruned(Ticket(model, name, str(path), folder, signature, test, train, judge))
+    return _pruned(Ticket(model, name, str(path), folder, signature, test, train, _judge(path)))
 
 
 def _pruned(ticket: Ticket) -> Ticket:
@@ -145,41 +130,6 @@ def _pruned(ticket: Ticket) -> Ticket:
             "that is 0. Nothing can be gained by exporting it."
         )
     return ticket
-
-
-def _model_of_run(run_dir: RunDir) -> tuple[keras.Model, Judge | None]:
-    """Returns the masked network of a run, its weights still to be set, and its metric."""
-    config, about = run_dir.config(), run_dir.about()
-    if config.kind == "fit":
-        if not run_dir.has_model():
-            raise UsageError(
-                f"Expected {run_dir.model_path}. Received: a run of a model that Keras could not "
-                "save. Put its masks and weights into the model, and export it from Python."
-            )
-        return _load(run_dir.model_path)
-    try:
-        image_shape, classes = tuple(about["data"]["image_shape"]), about["data"]["classes"]
-    except (KeyError, TypeError) as error:
-        raise UsageError(damaged(run_dir.path / "config.json", f"no {error}")) from error
-    model = networks.build(config.network, image_shape, classes, config.seed, config.dropout_rate)
-    return model, None
-
-
-def _winning_level(run_dir: RunDir, tolerance: float) -> int:
-    summaries = [run_dir.summary(stage) for stage in run_dir.finished() if not stage.control]
-    if not summaries or summaries[0]["level"] != 0:
-        raise UsageError(
-            f"Expected a run with a finished dense network. Received: {run_dir.path}, without "
-            "level 0. Let the experiment run on."
-        )
-    best = smallest_winning(summaries, tolerance / 100)
-    if best is None:
-        raise UsageError(
-            f"Expected a run with a winning ticket. Received: {run_dir.path}, where no level "
-            f"reaches the dense network within {tolerance:g} points as fast. "
-            "Choose one with --level, or a larger --tolerance."
-        )
-    return best["level"]
 
 
 def _data(run_dir: RunDir, data_dir: str, model: keras.Model) -> tuple[Examples, Examples | None]:
@@ -192,7 +142,7 @@ def _data(run_dir: RunDir, data_dir: str, model: keras.Model) -> tuple[Examples,
         image_shape=model.input_shape[1:],
         validation_size=config.validation_size,
         seed=config.seed,
-        data_dir=data_dir or run_dir.about()["data"].get("data_dir", ""),
+        data_dir=data_dir or run_dir.provenance()["data"].get("data_dir", ""),
         cache_dir=next((cache for cache in caches if cache.is_dir()), None),
     )
     prepared = [
@@ -210,10 +160,9 @@ def _given_or_random(examples: str, signature: Signature) -> tuple[Examples, Exa
     return given, given
 
 
-def _load(path: pathlib.Path) -> tuple[keras.Model, Judge | None]:
-    """Returns the model in a file, and the metric it was compiled with."""
-    model = load_model(path, compile=False)
+def _judge(path: pathlib.Path) -> Judge | None:
+    """Returns the metric that the model in a file was compiled with."""
     try:
-        return model, compiled_metrics(load_model(path))
+        return compiled_metrics(load_model(path))
     except Exception:  # a loss or metric of the user's own, or a damaged one
-        return model, None
+        return None

@@ -16,6 +16,7 @@ from export.arrays import Arrays, count, part
 from export.decisions import agreement, kind_of
 from export.examples import named
 from export.formats import Format, Runtime, format_of
+from export.renamed import renamed_argument
 from export.signature import predict, signature_of
 from lth_tf.cli.process import ProgramError, run_program
 from lth_tf.errors import RunError, UsageError
@@ -87,12 +88,13 @@ class Verification:
         return min(check.agreement for check in self.checks)
 
 
+@renamed_argument("values", "dtype")
 def verify(
     path: str | os.PathLike,
     model: keras.Model,
     examples: Any,
     *,
-    values: str = "float32",
+    dtype: str = "float32",
     least_agreement: float | None = None,
     runtimes: Sequence[Runtime] | None = None,
 ) -> Verification:
@@ -101,7 +103,7 @@ def verify(
     .tflite files run in ai_edge_litert and tf.lite, SavedModels in
     tf.saved_model.load, TensorFlow 1's loader and TFSMLayer, .keras files in Keras
     without lth_tf. Outputs must be finite and as close to the model's as their
-    values allow: within 1e-4 (float32), 0.01 (float16) or 0.15 (int8) of the range
+    dtype allows: within 1e-4 (float32), 0.01 (float16) or 0.15 (int8) of the range
     of the model's outputs; and the decisions must be the model's in 99, 97 or 90 % of
     the examples. The file is left alone.
 
@@ -111,7 +113,7 @@ def verify(
         examples: inputs of the model, [n, ...] each, nested as it takes them or by the names
             of its inputs; real ones say most. The first process gets all, a second one the
             first 512.
-        values: what the weights in the file are stored as.
+        dtype: what the weights in the file are stored as.
         least_agreement: fraction of decisions that must be the model's, in place of the above.
         runtimes: what to run it in, in place of the above.
 
@@ -127,19 +129,18 @@ def verify(
     """
     path = pathlib.Path(path)
     form = format_of(path)
-    if values not in TOLERANCE:
-        raise UsageError(f"Expected one of {', '.join(TOLERANCE)}. Received: values={values!r}.")
+    if dtype not in TOLERANCE:
+        raise UsageError(f"Expected one of {', '.join(TOLERANCE)}. Received: dtype={dtype!r}.")
     signature = signature_of(model, examples)
     if not isinstance(examples, (dict, list, tuple)) and len(examples) == 0:
         raise UsageError("Expected at least one example. Received: none.")
     inputs = named(signature, examples)
-    least = LEAST_AGREEMENT[values] if least_agreement is None else least_agreement
+    least = LEAST_AGREEMENT[dtype] if least_agreement is None else least_agreement
     try:
         expected = predict(signature, model, inputs)
         outputs = _outputs(path, form, runtimes or form.runtimes, inputs)
         checks = [
-            _compare(name, expected, found, inputs, values, least)
-            for name, found in outputs.items()
+            _compare(name, expected, found, inputs, dtype, least) for name, found in outputs.items()
         ]
     except RunError as error:
         raise RunError(f"{path.name} failed verification: {error}") from error
@@ -183,13 +184,13 @@ def _run(
 
 
 def _compare(
-    runtime: str, expected: Arrays, found: Arrays, inputs: Arrays, values: str, least: float
+    runtime: str, expected: Arrays, found: Arrays, inputs: Arrays, dtype: str, least: float
 ) -> Check:
     if set(found) != set(expected):
         raise RunError(f"in {runtime} it returns {', '.join(found)}, not {', '.join(expected)}.")
     worst = Check(runtime, count(found), 0.0, 0.0, 1.0)
     for name, wanted in expected.items():
-        check = _compare_one(runtime, wanted, found[name], inputs, values)
+        check = _compare_one(runtime, wanted, found[name], inputs, dtype)
         if check.agreement < least:
             raise RunError(
                 f"in {runtime} {check.agreement:.2%} of {check.examples} decisions are the "
@@ -205,7 +206,7 @@ def _compare(
 
 
 def _compare_one(
-    runtime: str, expected: np.ndarray, found: np.ndarray, inputs: Arrays, values: str
+    runtime: str, expected: np.ndarray, found: np.ndarray, inputs: Arrays, dtype: str
 ) -> Check:
     kind = kind_of(expected, inputs)
     expected = expected[: len(found)]
@@ -222,11 +223,11 @@ def _compare_one(
     difference = float(np.abs(found - expected).max(initial=0))
     # A model with a single output has no range of its own.
     spread = max(float(np.ptp(expected)), float(np.abs(expected).max(initial=0)), 1e-6)
-    allowed = TOLERANCE[values] * spread
+    allowed = TOLERANCE[dtype] * spread
     if difference > allowed:
         raise RunError(
             f"in {runtime} its outputs differ from the model's by up to {difference:.3g}; "
-            f"{values} weights explain at most {allowed:.3g}. "
+            f"{dtype} weights explain at most {allowed:.3g}. "
             f"{agreed:.2%} of {len(found)} predictions agree."
         )
     return Check(runtime, len(found), difference, difference / spread, agreed)

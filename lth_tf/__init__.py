@@ -4,6 +4,7 @@ from etils import epy
 
 # Loaded at first use, so that `import lth_tf` and `--help` do not wait for TensorFlow.
 with epy.lazy_api_imports(globals()):
+    from lth_tf import runs
     from lth_tf.config import ExperimentConfig
     from lth_tf.datasets import from_arrays
     from lth_tf.errors import RunError, UsageError
@@ -24,6 +25,7 @@ with epy.lazy_api_imports(globals()):
     from lth_tf.runs.stage import Stage
     from lth_tf.tickets.callback import TicketCallback
     from lth_tf.tickets.find import find_tickets
+    from lth_tf.tickets.load import load_ticket
     from lth_tf.training.trainer import Trainer
     from lth_tf.tuning import TicketTuner
 

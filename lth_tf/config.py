@@ -78,7 +78,7 @@ class ExperimentConfig(ProcedureConfig):
     )
 
     iterations: int = option(50_000, "Training iterations of a level.", minimum=1)
-    batch_size: int = option(60, "Batch size: examples an iteration.", minimum=1)
+    batch_size: int = option(60, "Batch size.", minimum=1)
     optimizer: str = option("adam", "Optimizer.", choices=("adam", "sgd", "momentum"))
     learning_rate: float = option(1.2e-3, "Learning rate.", minimum=0.0)
     momentum: float = option(

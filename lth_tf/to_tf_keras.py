@@ -1,4 +1,4 @@
-"""tf_keras twins of Keras 3 models and optimizers.
+"""Keras 3 models and optimizers as those of tf_keras.
 
 tensorflow-model-optimization knows the legacy tf_keras only. Importing that package
 turns `tf.keras` into tf_keras, so this module is for programs that run in a process of
@@ -12,10 +12,11 @@ import keras
 import tensorflow as tf
 import tf_keras
 
+from lth_tf.keras_internals import calls_of
 from lth_tf.masking.model import weight_variables
 
 
-def twin(model: keras.Model) -> tf_keras.Model:
+def convert_model(model: keras.Model) -> tf_keras.Model:
     """Returns a tf_keras model with the layers and weights of a Keras 3 model.
 
     Raises:
@@ -37,7 +38,7 @@ def twin(model: keras.Model) -> tf_keras.Model:
 
 
 def _outputs(model: keras.Model, inputs: list) -> list:
-    """Returns the outputs of a Functional model's twin."""
+    """Returns the outputs of a Functional model's copy."""
     tensors = {id(old): new for old, new in zip(model.inputs, inputs, strict=True)}
     for operation in model.operations:
         if isinstance(operation, keras.layers.InputLayer):
@@ -52,7 +53,7 @@ def _only_node(operation: keras.Operation, known: dict):
     """Returns the call of a layer that this model consists of."""
     nodes = [
         node
-        for node in operation._inbound_nodes
+        for node in calls_of(operation)
         if all(id(tensor) in known for tensor in node.input_tensors)
     ]
     if len(nodes) != 1:
@@ -74,12 +75,12 @@ def _layer(operation: keras.Operation) -> tf_keras.layers.Layer:
     return layer
 
 
-def twin_variables(model: keras.Model, copy: tf_keras.Model) -> dict[str, tf.Variable]:
-    """Returns path -> variable of every weight of a twin, named as in the Keras 3 model.
+def converted_variables(model: keras.Model, copy: tf_keras.Model) -> dict[str, tf.Variable]:
+    """Returns path -> variable of every weight of a copy, named as in the Keras 3 model.
 
     Args:
         model: the Keras 3 model.
-        copy: what `twin` made of it.
+        copy: what `convert_model` made of it.
     """
     paths = {id(variable): path for path, variable in weight_variables(model).items()}
     found = {}
@@ -90,7 +91,7 @@ def twin_variables(model: keras.Model, copy: tf_keras.Model) -> dict[str, tf.Var
     return found
 
 
-def twin_optimizer(optimizer: keras.optimizers.Optimizer) -> tf_keras.optimizers.Optimizer:
+def convert_optimizer(optimizer: keras.optimizers.Optimizer) -> tf_keras.optimizers.Optimizer:
     """Returns the tf_keras optimizer with the arguments of a Keras 3 optimizer."""
     kind = getattr(tf_keras.optimizers, type(optimizer).__name__)
     return kind(**_arguments(kind, optimizer.get_config()))

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -19,7 +20,7 @@ ROOMS = [
     {"masking"},
     {"cli", "config"},
     {"options"},
-    {"files", "locks", "registry", "seeding", "backend"},
+    {"files", "locks", "registry", "seeding", "backend", "keras_internals", "tensorflow_internals"},
     {"errors"},
 ]
 HEIGHT = {name: -height for height, names in enumerate(ROOMS) for name in names}
@@ -41,7 +42,7 @@ NUMPY_ONLY = [
 ]
 
 # Started in processes of their own: TFMOT turns tf.keras into tf_keras.
-TFMOT_PROGRAMS = ["export.finetuning.tfmot_program", "experiments.gradual_twin"]
+TFMOT_PROGRAMS = ["export.finetuning.tfmot_program", "experiments.gradual_tfmot"]
 
 
 def sources(package):
@@ -107,3 +108,40 @@ def test_tfmot_is_never_imported_into_keras_3():
 def test_files_stay_small(package):
     for path in sources(package):
         assert path.read_text().count("\n") <= 400, path
+
+
+# The only files that may know what a library does not document.
+INTERNALS = {
+    "keras": "lth_tf/keras_internals.py",
+    "tensorflow": "lth_tf/tensorflow_internals.py",
+    "keras_tuner": "lth_tf/tuning/oracles.py",
+}
+OWN_NAMES = (
+    "_original_class",
+    "_flatten_layers",
+    "_direct_assign",
+)  # masking's, on Keras's objects
+
+
+def private_attributes(path):
+    """Returns the private attributes that a file reads of anything but its own objects."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Attribute) or not re.match(r"_[a-z]", node.attr):
+            continue
+        if ast.unparse(node.value) not in ("self", "cls", "other", "os", "super()"):
+            yield node.attr
+
+
+@pytest.mark.parametrize("package", ["lth_tf", "experiments", "export"])
+def test_what_libraries_do_not_document_has_one_file_each(package):
+    for path in sources(package):
+        name = str(path.relative_to(ROOT))
+        modules = set(imported(path))
+        if name != INTERNALS["keras"]:
+            assert not {n for n in modules if n.startswith("keras.src")}, path
+        if name != INTERNALS["tensorflow"]:
+            private = ("tensorflow.python", "tensorflow.lite.python")
+            assert not {n for n in modules if n.startswith(private)}, path
+        if name not in INTERNALS.values():
+            defined = set(re.findall(r"(?:def |self\.)(_\w+)", path.read_text()))
+            assert not set(private_attributes(path)) - defined - set(OWN_NAMES), path

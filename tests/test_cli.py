@@ -259,8 +259,8 @@ def test_importing_the_library_needs_no_tensorflow():
 
 def test_a_reader_that_has_seen_enough_is_no_error():
     code = (
-        "import sys; from lth_tf.cli.program import guarded;"
-        "sys.exit(guarded(lambda: print('x' * 9)))"
+        "import sys; from lth_tf.cli.program import run_main;"
+        "sys.exit(run_main(lambda: print('x' * 9)))"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from experiments import gradual, gradual_learner
-from experiments.own_values import own_values
+from experiments.default_config import default_config
 from experiments.report import ReportOptions, report
 from lth_tf.cli import program as program_end
 from lth_tf.errors import RunError, UsageError
@@ -222,7 +222,7 @@ def test_a_loss_that_is_not_finite(digits, tmp_path, monkeypatch):
 def test_mistake_is_one_line(flags, message, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["gradual", *flags])
-    assert program_end.guarded(gradual._run) == 2
+    assert program_end.run_main(gradual._run) == 2
     out, err = capsys.readouterr()
     assert message in err
     assert err.startswith("error: ") and err.count("\n") == 1 and not out
@@ -252,7 +252,7 @@ FLAGS = ("--dataset=digits", "--final_density=0.1", "--iterations=200", "--prune
 def test_dry_run(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["gradual", *FLAGS, "--dry_run"])
-    assert program_end.guarded(gradual._run) == 0
+    assert program_end.run_main(gradual._run) == 0
     out = capsys.readouterr().out
     assert [line.split()[1:] for line in out.splitlines()[:2]] == [
         ["0", "100.00", "%", "remaining", "266,200", "weights"],
@@ -320,7 +320,7 @@ def test_compiled_with_xla_it_is_the_same(run_dir, digits, tmp_path):
     ],
 )
 def test_convolutional_networks(network, some, digits_rgb, tmp_path):
-    own, _ = own_values(network)
+    own, _ = default_config(network)
     config = own.replace(
         method="gradual",
         scope="layerwise",

@@ -12,7 +12,7 @@ import pytest
 
 from experiments import tune
 from experiments.conv6 import CONFIG as CONV6
-from experiments.own_values import own_values
+from experiments.default_config import default_config
 from lth_tf.config import ExperimentConfig
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
@@ -114,8 +114,8 @@ def test_help_needs_no_tensorflow_and_shows_the_networks_values():
 
 
 def test_values_of_a_network_are_those_of_its_experiment():
-    assert own_values("conv6")[0] is CONV6
-    assert own_values("one_of_my_own") == (ExperimentConfig(network="one_of_my_own"), {})
+    assert default_config("conv6")[0] is CONV6
+    assert default_config("one_of_my_own") == (ExperimentConfig(network="one_of_my_own"), {})
 
 
 def test_folder_is_named_by_what_was_changed():

@@ -5,7 +5,7 @@ work (see `lth_tf.to_tf_keras`):
 
     python tfmot_program.py MODEL.keras DATA.npz OUT.npz '{"cluster": 16, "qat": true, ...}'
 
-It builds a tf_keras twin of the model with the same weights, fine-tunes it with its
+It builds the model with the same weights in tf_keras, fine-tunes it with its
 zeros kept, and writes the weights of every layer to OUT.npz as "LAYER/INDEX".
 """
 
@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tf_keras
 
-from lth_tf.to_tf_keras import twin
+from lth_tf.to_tf_keras import convert_model
 
 
 def clustered(
@@ -100,7 +100,7 @@ def main(model_path: str, data_path: str, out_path: str, text: str) -> None:
     with np.load(data_path, allow_pickle=False) as data:
         inputs, labels = data["x"], data["y"]
     tf_keras.utils.set_random_seed(options["seed"])
-    model = twin(keras.models.load_model(model_path, compile=False))
+    model = convert_model(keras.models.load_model(model_path, compile=False))
     names = weight_names(model)
     if options["cluster"]:
         model = clustered(model, inputs, labels, options)

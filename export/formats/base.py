@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from export.signature import Signature
 
-VALUES = ("float32", "float16", "int8")
+DTYPES = ("float32", "float16", "int8")
 """What the weights of kernels can be stored as."""
 
 CHOICES = {"optimize": ("latency", "size"), "runtime": ("any", "litert", "micro")}
@@ -48,14 +48,14 @@ class WriteOptions:
     """How a file is written.
 
     Attributes:
-        values: what its weights are stored as.
+        dtype: what its weights are stored as.
         examples: inputs that int8 ranges are chosen by, or None.
         batch_size: examples a call that the file is made for; None leaves it free.
         optimize: "latency" or "size", what decides where the two are at odds.
         runtime: what must be able to run it: "any", "litert" or "micro".
     """
 
-    values: str = "float32"
+    dtype: str = "float32"
     examples: Arrays | None = None
     batch_size: int | None = None
     optimize: str = "latency"
@@ -105,7 +105,7 @@ class Format(abc.ABC):
         name: what `--format` calls it.
         suffix: what names of its files end with.
         marker: a file in every folder of this format; "" if it is a file.
-        values: what weights can be stored as.
+        dtypes: what weights can be stored as.
         runtimes: what its files must run in; the first one is timed.
         optional_runtimes: what files are run in if they are made for it, see `runtimes_of`.
         timed: whether its latency says anything.
@@ -114,7 +114,7 @@ class Format(abc.ABC):
     name: str
     suffix: str
     marker: str = ""
-    values: tuple[str, ...] = VALUES
+    dtypes: tuple[str, ...] = DTYPES
     runtimes: tuple[Runtime, ...]
     optional_runtimes: tuple[Runtime, ...] = ()
     timed: bool = True
@@ -151,14 +151,14 @@ class Format(abc.ABC):
         """Returns what a file that was written like this is verified in."""
         return self.runtimes
 
-    def needs_examples(self, values: str) -> bool:
-        """Whether real inputs are needed to write these values."""
+    def needs_examples(self, dtype: str) -> bool:
+        """Whether real inputs are needed to write this dtype."""
         return False
 
-    def payload_bytes(self, model: "keras.Model", values: str) -> int | None:
+    def payload_bytes(self, model: "keras.Model", dtype: str) -> int | None:
         """Returns what the coded kernels take, if the format codes them itself."""
         return None
 
-    def speed_caveats(self, model: "keras.Model", values: str) -> list[str]:
+    def speed_caveats(self, model: "keras.Model", dtype: str) -> list[str]:
         """Returns where zeros do not make a file faster than the dense one, and why."""
         return []

@@ -30,7 +30,7 @@ class KerasFile(Format):
 
     name = "keras"
     suffix = ".keras"
-    values = ("float32",)
+    dtypes = ("float32",)
     runtimes = (Runtime("keras.models.load_model", open_keras),)
     timed = False
 
@@ -53,7 +53,7 @@ class KerasFile(Format):
         model.save(path.with_suffix(".keras"))
         path.with_suffix(".keras").replace(path)
 
-    def speed_caveats(self, model, values: str) -> list[str]:
+    def speed_caveats(self, model, dtype: str) -> list[str]:
         """Returns that it gains nothing."""
         return [
             "keras: neither smaller nor faster than a dense .keras file, which stores zeros as "

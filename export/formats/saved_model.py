@@ -84,7 +84,7 @@ class SavedModel(Format):
         """Writes the compact SavedModel."""
         from export.saved_model.write import write_saved_model
 
-        return write_saved_model(model, path, signature, options.values)
+        return write_saved_model(model, path, signature, options.dtype)
 
     def write_dense(self, model, path, signature, options: WriteOptions) -> None:
         """Writes an ordinary SavedModel."""
@@ -92,13 +92,13 @@ class SavedModel(Format):
 
         dense_saved_model(model, path, signature)
 
-    def payload_bytes(self, model, values: str) -> int:
+    def payload_bytes(self, model, dtype: str) -> int:
         """Returns what the coded kernels take before they are deflated."""
         from export.saved_model.write import payload_bytes
 
-        return payload_bytes(model, values)
+        return payload_bytes(model, dtype)
 
-    def speed_caveats(self, model, values: str) -> list[str]:
+    def speed_caveats(self, model, dtype: str) -> list[str]:
         """Returns that zeros make it smaller only."""
         return [
             "saved_model: zeros make it smaller, not faster. It is decoded once when it is loaded "

@@ -113,9 +113,9 @@ class TFLite(Format):
         micro = options.runtime == "micro" and importlib.util.find_spec("tflite_micro")
         return self.runtimes + (self.optional_runtimes if micro else ())
 
-    def needs_examples(self, values: str) -> bool:
+    def needs_examples(self, dtype: str) -> bool:
         """Ranges of int8 activations are chosen on real inputs."""
-        return values == "int8"
+        return dtype == "int8"
 
     def write(self, model, path, signature, options: WriteOptions) -> list[Stored]:
         """Writes the sparse file."""
@@ -129,11 +129,11 @@ class TFLite(Format):
 
         path.write_bytes(dense_bytes(model, signature, options))
 
-    def speed_caveats(self, model, values: str) -> list[str]:
+    def speed_caveats(self, model, dtype: str) -> list[str]:
         """Returns where zeros do not make it faster."""
         from export.tflite.speed_caveats import speed_caveats
 
-        return speed_caveats(model, values)
+        return speed_caveats(model, dtype)
 
 
 register("tflite")(TFLite())

@@ -79,12 +79,12 @@ class Coded:
         return self.unary.size + self.low.size + self.numbers.size + self.scales.nbytes
 
 
-def encode(kernels: list[np.ndarray], values: str) -> Coded:
+def encode(kernels: list[np.ndarray], dtype: str) -> Coded:
     """Codes the non-zero weights of kernels.
 
     Args:
         kernels: float32 arrays, any shapes; the last axis is that of the units.
-        values: "float32" keeps the weights exactly, "float16" rounds them, "int8"
+        dtype: "float32" keeps the weights exactly, "float16" rounds them, "int8"
             stores them in 255 equal steps, per unit where that costs little.
 
     Raises:
@@ -96,7 +96,7 @@ def encode(kernels: list[np.ndarray], values: str) -> Coded:
     >>> encode([kernel], "float16").numbers.view(np.uint8).shape
     (2, 2)
     """
-    quantized = [_quantize(kernel, values) for kernel in kernels]
+    quantized = [_quantize(kernel, dtype) for kernel in kernels]
     flats = [number.ravel() for number, _ in quantized]
     scales = [scale for _, scale in quantized]
     if sum(flat.size for flat in flats) > _MOST_WEIGHTS:
@@ -108,8 +108,8 @@ def encode(kernels: list[np.ndarray], values: str) -> Coded:
     gaps = [np.diff(position, prepend=-1) - 1 for position in positions]
     low_bits = [_best_low_bits(gap) for gap in gaps]
     stored = [flat[position] for flat, position in zip(flats, positions, strict=True)]
-    numbers_are = values
-    if values != "int8" and (indexed := _indexed(stored)):
+    numbers_are = dtype
+    if dtype != "int8" and (indexed := _indexed(stored)):
         numbers_are, (stored, scales) = "indices", indexed
     numbers = np.concatenate(stored)
     unary = [_unary(gap >> bits) for gap, bits in zip(gaps, low_bits, strict=True)]
@@ -139,7 +139,7 @@ def deflated(array: np.ndarray) -> bytes:
     return zlib.compress(array.tobytes(), 9)
 
 
-def _quantize(kernel: np.ndarray, values: str) -> tuple[np.ndarray, np.ndarray]:
+def _quantize(kernel: np.ndarray, dtype: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the kernel's numbers as they are stored, and its scales."""
     if not np.isfinite(kernel).all():
         raise UsageError(
@@ -147,14 +147,14 @@ def _quantize(kernel: np.ndarray, values: str) -> tuple[np.ndarray, np.ndarray]:
             f"{kernel.shape}. The network did not train well."
         )
     no_scales = np.zeros(0, np.float32)
-    if values == "float32":
+    if dtype == "float32":
         return kernel.astype("<f4"), no_scales
-    if values == "float16":
+    if dtype == "float16":
         largest = float(np.abs(kernel).max(initial=0))
         if largest > float(np.finfo(np.float16).max):
             raise UsageError(
                 f"Expected weights that float16 can hold. Received: one of size {largest:g}. "
-                "Use values='float32' or 'int8'."
+                "Use dtype='float32' or 'int8'."
             )
         return kernel.astype("<f2"), no_scales
     scales = _scales(kernel)

@@ -10,8 +10,8 @@ import tensorflow as tf
 from export.saved_model.coding import Coded, deflated
 
 _raw = tf.raw_ops
-_left = tf.bitwise.left_shift
-_right = tf.bitwise.right_shift
+_shift_left = tf.bitwise.left_shift
+_shift_right = tf.bitwise.right_shift
 
 
 class Decoder:
@@ -65,14 +65,16 @@ class Decoder:
         self, unary: tf.Tensor, low: tf.Tensor, width: tf.Tensor, count: tf.Tensor
     ) -> tf.Tensor:
         """Returns how many zeros lie before each stored weight, int32."""
-        bits = _right(_raw.ExpandDims(input=unary, axis=1), np.arange(8, dtype=np.uint8)) & 1
+        bits = _shift_right(_raw.ExpandDims(input=unary, axis=1), np.arange(8, dtype=np.uint8)) & 1
         ends = tf.cast(_raw.Where(condition=tf.reshape(bits, [-1]))[:, 0], tf.int32)
         high = ends - tf.concat([[-1], ends[:-1]], 0) - 1
         first = tf.range(count) * width
         places = low + first // 8
         window = tf.gather(self._low, _raw.ExpandDims(input=places, axis=1) + [[0, 1, 2, 3]])
         window = tf.bitcast(window, tf.int32)
-        return _left(high, width) + (_right(window, first % 8) & (_left(1, width) - 1))
+        return _shift_left(high, width) + (
+            _shift_right(window, first % 8) & (_shift_left(1, width) - 1)
+        )
 
     def _values(
         self,

@@ -2,7 +2,8 @@
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework import op_def_registry
+
+from lth_tf.tensorflow_internals import op_definition
 
 _ALWAYS_FOLDED = 1024  # bytes a folded constant may have however small its origin
 # Not stateful to TensorFlow, yet no constants: what is fed, and what holds functions.
@@ -58,7 +59,7 @@ def _constant_bytes(graph: tf.compat.v1.GraphDef) -> dict[str, int]:
 
 
 def _is_stateful(op: str) -> bool:
-    definition = op_def_registry.get(op)
+    definition = op_definition(op)
     return definition is None or definition.is_stateful
 
 

@@ -13,13 +13,14 @@ import numpy as np
 import tensorflow as tf
 
 from export.formats.base import Stored
-from export.keras_internals import all_layers
+from export.renamed import renamed_argument
 from export.saved_model import decoding, forward, minify_graph
 from export.saved_model.coding import Coded, encode
 from export.signature import Signature, signature_of
 from export.size import kernel_arrays, kernels
 from lth_tf.errors import RunError, UsageError
 from lth_tf.files import atomic_path
+from lth_tf.keras_internals import all_layers
 
 GRAPH_FILE = "saved_model.pb"
 """What is in every SavedModel folder."""
@@ -58,11 +59,12 @@ class _Kernels(tf.saved_model.experimental.TrackableResource):
         _raw.DestroyResourceOp(resource=self.resource_handle, ignore_lookup_error=True)
 
 
+@renamed_argument("values", "dtype")
 def to_saved_model(
     model: keras.Model,
     path: str | os.PathLike,
     *,
-    values: str = "float32",
+    dtype: str = "float32",
     examples: Any = None,
 ) -> pathlib.Path:
     """Writes a model as a SavedModel that is about as small as its remaining weights.
@@ -81,7 +83,7 @@ def to_saved_model(
     Args:
         model: a built model of any kind, without masks (`export.strip`), zeros in its kernels.
         path: the folder to write; one that is there is replaced.
-        values: what weights are stored as: "float32" exactly, "float16" or "int8"
+        dtype: what weights are stored as: "float32" exactly, "float16" or "int8"
             rounded. Biases and normalization parameters stay float32.
         examples: inputs as the model takes them; only types are taken from them, for
             subclassed models whose inputs are not float32.
@@ -95,14 +97,14 @@ def to_saved_model(
 
     Example::
 
-        export.to_saved_model(export.strip(model), "ticket", values="float16")
+        export.to_saved_model(export.strip(model), "ticket", dtype="float16")
         ticket = tf.saved_model.load("ticket")
         logits = ticket.signatures["serving_default"](inputs=images)["outputs"]
     """
     path = pathlib.Path(path)
     with atomic_path(path, replaces=GRAPH_FILE) as partial:
         try:
-            write_saved_model(model, partial, signature_of(model, examples), values)
+            write_saved_model(model, partial, signature_of(model, examples), dtype)
         except tf.errors.OpError as error:
             reason = error.message.split("\n")[0]
             raise RunError(
@@ -111,9 +113,9 @@ def to_saved_model(
     return path
 
 
-def payload_bytes(model: keras.Model, values: str = "float32") -> int:
+def payload_bytes(model: keras.Model, dtype: str = "float32") -> int:
     """Returns the bytes of a model's coded kernels before they are deflated."""
-    return encode(kernel_arrays(model), values).payload_bytes
+    return encode(kernel_arrays(model), dtype).payload_bytes
 
 
 def dense_saved_model(
@@ -140,7 +142,7 @@ def dense_saved_model(
 
 
 def write_saved_model(
-    model: keras.Model, path: pathlib.Path, signature: Signature, values: str
+    model: keras.Model, path: pathlib.Path, signature: Signature, dtype: str
 ) -> list[Stored]:
     """Writes the folder as `to_saved_model` does; returns how its kernels are stored."""
     variables = kernels(model)
@@ -149,7 +151,7 @@ def write_saved_model(
             f"Expected a model with at least one kernel. Received: model={model.name!r}, which has "
             "no weights of rank 2 or more."
         )
-    resource = _Kernels(encode(kernel_arrays(model), values))
+    resource = _Kernels(encode(kernel_arrays(model), dtype))
     # It is created here, so that the function below captures it: one that is created
     # inside a function is looked up by name, on the device that the function runs on.
     handle = resource.resource_handle
@@ -184,7 +186,7 @@ def write_saved_model(
         Stored(
             kernel.shape,
             int(np.count_nonzero(kernel)),
-            encode([kernel], values).payload_bytes,
+            encode([kernel], dtype).payload_bytes,
             "coded, unpacked at load",
         )
         for kernel in kernel_arrays(model)

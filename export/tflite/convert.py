@@ -14,8 +14,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from export.arrays import Arrays
 from export.examples import named
-from export.formats.base import CHOICES, VALUES, WriteOptions
-from export.keras_internals import all_layers
+from export.formats.base import CHOICES, DTYPES, WriteOptions
+from export.renamed import renamed_argument
 from export.saved_model.write import dense_saved_model
 from export.signature import Signature, signature_of
 from export.size import kernel_arrays
@@ -23,6 +23,8 @@ from export.tflite.sparsify import Stored, rewrite
 from lth_tf.cli.tf_logging import held_back_stderr
 from lth_tf.errors import RunError, UsageError
 from lth_tf.files import write_bytes
+from lth_tf.keras_internals import all_layers
+from lth_tf.tensorflow_internals import quantize_whole_tensors
 
 _CALIBRATION_EXAMPLES = 256
 _BRANCHING = ("While", "StatelessWhile", "If", "StatelessIf")
@@ -32,11 +34,12 @@ _LOOPS = "int8 files cannot hold loops, nor branches"
 _PARAMETERS_AT_MOST = 0.25
 
 
+@renamed_argument("values", "dtype")
 def to_tflite(
     model: keras.Model,
     path: str | os.PathLike | None = None,
     *,
-    values: str = "float32",
+    dtype: str = "float32",
     examples: Any = None,
     batch_size: int | None = None,
     optimize: str = "latency",
@@ -57,7 +60,7 @@ def to_tflite(
         model: a plain model with zeros in its kernels; see `export.strip` and
             `export.compact`. Of mixed or half precision it is computed in float32.
         path: where to write; an existing file is replaced. None returns the content.
-        values: "float32", "float16" or "int8".
+        dtype: "float32", "float16" or "int8".
         examples: inputs as the model takes them, [n, ...] each, for int8: they set the
             ranges of activations. A few hundred are enough. Types of the inputs of
             subclassed models are taken from them as well.
@@ -71,16 +74,16 @@ def to_tflite(
         `path`, or the content of the file if that is None.
 
     Raises:
-        UsageError: if `values` is unknown, int8 comes without examples, the
+        UsageError: if `dtype` is unknown, int8 comes without examples, the
             examples do not fit the model, or the folder cannot be written to.
         RunError: if the converter cannot convert the model, or the disk is full.
 
     Example::
 
-        export.to_tflite(export.compact(model), "ticket.tflite", values="float16")
+        export.to_tflite(export.compact(model), "ticket.tflite", dtype="float16")
     """
     signature, options = _options(
-        model, values, examples, batch_size, optimize=optimize, runtime=runtime
+        model, dtype, examples, batch_size, optimize=optimize, runtime=runtime
     )
     content, _ = _rewritten(model, signature, options)
     if path is None:
@@ -111,7 +114,7 @@ def _rewritten(
 
 def dense_tflite(
     model: keras.Model,
-    values: str = "float32",
+    dtype: str = "float32",
     examples: Any = None,
     batch_size: int | None = None,
 ) -> bytes:
@@ -119,15 +122,15 @@ def dense_tflite(
 
     Args and errors are those of `to_tflite`.
     """
-    return dense_bytes(model, *_options(model, values, examples, batch_size))
+    return dense_bytes(model, *_options(model, dtype, examples, batch_size))
 
 
 def _options(
-    model: keras.Model, values: str, examples: Any, batch_size: int | None, **others: str
+    model: keras.Model, dtype: str, examples: Any, batch_size: int | None, **others: str
 ) -> tuple[Signature, WriteOptions]:
     """Returns what the arguments of the public functions mean."""
-    if values not in VALUES:
-        raise UsageError(f"Expected one of {', '.join(VALUES)}. Received: values={values!r}.")
+    if dtype not in DTYPES:
+        raise UsageError(f"Expected one of {', '.join(DTYPES)}. Received: dtype={dtype!r}.")
     for name, value in others.items():
         if value not in CHOICES[name]:
             raise UsageError(
@@ -135,15 +138,15 @@ def _options(
             )
     signature = signature_of(model, examples)
     arrays = None if examples is None else named(signature, examples)
-    return signature, WriteOptions(values, arrays, batch_size, **others)
+    return signature, WriteOptions(dtype, arrays, batch_size, **others)
 
 
 def dense_bytes(model: keras.Model, signature: Signature, options: WriteOptions) -> bytes:
     """Returns the converter's file of a model that is called in a known way."""
-    values, arrays = options.values, options.examples
-    if values == "int8" and arrays is None:
+    dtype, arrays = options.dtype, options.examples
+    if dtype == "int8" and arrays is None:
         raise UsageError(
-            "Expected examples for values=int8: inputs as the model will see them set the ranges "
+            "Expected examples for dtype=int8: inputs as the model will see them set the ranges "
             f"of its activations. Received: examples=None. Pass an array {_shapes(signature)}."
         )
     if options.batch_size:
@@ -152,10 +155,10 @@ def dense_bytes(model: keras.Model, signature: Signature, options: WriteOptions)
     tried = [signature] if signature.batch_size else [signature, signature.with_batch(1)]
     for attempt in tried:
         try:
-            return _convert(model, attempt, values, arrays)
+            return _convert(model, attempt, dtype, arrays)
         except _NotConverted as error:
             failure = error
-    raise RunError(_refusal(model, values, signature, failure)) from failure
+    raise RunError(_refusal(model, dtype, signature, failure)) from failure
 
 
 class _NotConverted(Exception):
@@ -163,21 +166,21 @@ class _NotConverted(Exception):
 
 
 def _convert(
-    model: keras.Model, signature: Signature, values: str, examples: Arrays | None
+    model: keras.Model, signature: Signature, dtype: str, examples: Arrays | None
 ) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = dense_saved_model(model, pathlib.Path(folder, "dense"), signature)
-        if values == "int8" and _has_loops(path):
+        if dtype == "int8" and _has_loops(path):
             path = _without_loops(model, signature, pathlib.Path(folder, "unrolled"))
         converter = tf.lite.TFLiteConverter.from_saved_model(str(path))
-        if values != "float32":
+        if dtype != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if values == "float16":
+        if dtype == "float16":
             converter.target_spec.supported_types = [tf.float16]
-        if values == "int8":
+        if dtype == "int8":
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.representative_dataset = lambda: _calibration(examples, signature)
-            converter._experimental_disable_per_channel = _parameters_dominate(model)
+            quantize_whole_tensors(converter, _parameters_dominate(model))
         with held_back_stderr():  # its notes, and the graphs that it could not read
             try:
                 return converter.convert()
@@ -233,7 +236,7 @@ def _shapes(signature: Signature) -> str:
     )
 
 
-def _refusal(model: keras.Model, values: str, signature: Signature, error: Exception) -> str:
+def _refusal(model: keras.Model, dtype: str, signature: Signature, error: Exception) -> str:
     """Returns one line on why a model cannot be converted, and what to try."""
     text = str(error)
     missing = sorted(
@@ -241,15 +244,15 @@ def _refusal(model: keras.Model, values: str, signature: Signature, error: Excep
         | set(re.findall(r"^\s*(?:Flex|Custom) ops: (.*)$", text, re.MULTILINE))
     )
     ways = []
-    if values == "int8":
-        ways.append("use values=float32 or float16")
+    if dtype == "int8":
+        ways.append("use dtype=float32 or float16")
     if any(None in spec.shape[1:] for spec in signature.specs.values()):
         ways.append("give the model's inputs a fixed length")
     ways.append("write a SavedModel, which takes every model")
     reason = f"TFLite has no built-in operators for {', '.join(missing)}" if missing else ""
     advice = ", or ".join(ways)
     return (
-        f"Could not convert model {model.name!r} to TFLite with values={values}: "
+        f"Could not convert model {model.name!r} to TFLite with dtype={dtype}: "
         f"{reason or _first_words(text)}. {advice[0].upper()}{advice[1:]}."
     )
 

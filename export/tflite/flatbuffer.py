@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import flatbuffers
 import numpy as np
-from tensorflow.lite.python import schema_py_generated as schema
+
+from lth_tf.tensorflow_internals import tflite_schema as schema
 
 Op = schema.BuiltinOperator
 TensorType = schema.TensorType

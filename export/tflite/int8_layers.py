@@ -3,10 +3,10 @@
 import copy
 
 import numpy as np
-from tensorflow.lite.python import schema_py_generated as schema
 
 from export.tflite.csr import smallest
 from export.tflite.flatbuffer import Graph, Op
+from lth_tf.tensorflow_internals import tflite_schema as schema
 
 
 def as_convolutions(graph: Graph, kernel: int, users: list[schema.OperatorT]) -> bool:

@@ -20,13 +20,13 @@ import copy
 from typing import NamedTuple
 
 import numpy as np
-from tensorflow.lite.python import schema_py_generated as schema
 
 from export.formats.base import Stored
 from export.tflite.csr import Csr, encode, smallest
 from export.tflite.flatbuffer import File, Graph, Op
 from export.tflite.int8_layers import as_convolutions
 from export.tflite.reshapes import fix_reshapes, join_reshapes
+from lth_tf.tensorflow_internals import tflite_schema as schema
 
 _DIRECT = ((1, 0.06), (3, 0.03), (7, 0.02))
 _DIRECT_OTHERWISE = 0.012

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy as to_numpy
 
-from export.keras_internals import all_layers
 from export.tflite.sparsify import direct_density
+from lth_tf.keras_internals import all_layers
 
 _CONVOLUTIONS = (
     keras.layers.Conv1D,
@@ -16,23 +16,23 @@ _CONVOLUTIONS = (
 )
 
 
-def speed_caveats(model: keras.Model, values: str) -> list[str]:
+def speed_caveats(model: keras.Model, dtype: str) -> list[str]:
     """Returns where zeros do not make a .tflite file faster than the dense one, and why.
 
     Removed units (`export.compact`) make every file faster.
 
     Args:
         model: the plain model in the file.
-        values: what its weights are stored as.
+        dtype: what its weights are stored as.
     """
     layers = [layer for layer in all_layers(model) if layer.weights]
     dense = [layer for layer in layers if isinstance(layer, keras.layers.Dense)]
-    if values != "float32":
+    if dtype != "float32":
         notes = [
-            f"tflite: zeros make {values} files smaller, not faster. They are decoded once when "
+            f"tflite: zeros make {dtype} files smaller, not faster. They are decoded once when "
             "the file is loaded."
         ]
-        if values == "int8" and dense:
+        if dtype == "int8" and dense:
             notes.append(
                 "tflite: sparse int8 dense layers run as 1x1 convolutions, as fast for one example "
                 "and up to 2.5 times slower for a batch."

@@ -12,7 +12,7 @@ from lth_tf.errors import UsageError
 from lth_tf.options import Options, bounds_text, part_classes, value_type
 
 _Options = TypeVar("_Options", bound=Options)
-_ALIASES = {"trials": "replicates"}
+_ALIASES = {"trials": "replicates", "values": "dtype"}
 
 
 def parse(

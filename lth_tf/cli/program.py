@@ -9,7 +9,7 @@ from lth_tf.errors import RunError, UsageError
 INTERRUPTED = 130  # exit code
 
 
-def guarded(work: Callable[[], None]) -> int:
+def run_main(work: Callable[[], None]) -> int:
     """Does the work of a program and prints its errors as one line on stderr.
 
     Returns:

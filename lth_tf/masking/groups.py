@@ -2,7 +2,7 @@
 
 import keras
 
-from lth_tf.masking import keras_internals as internals
+from lth_tf import keras_internals as internals
 from lth_tf.masking.holder import layers_of, own_slots
 from lth_tf.masking.layers import CONVOLUTIONS
 from lth_tf.masking.model import slots_of

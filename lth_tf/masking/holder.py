@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from lth_tf.masking import keras_internals as internals
+from lth_tf import keras_internals as internals
 from lth_tf.masking.effective import Effective
 from lth_tf.masking.variables import Slot, put_mask, reading_stored, stored_value
 
@@ -95,7 +95,7 @@ class MaskHolder(keras.layers.Layer):
 
 def layers_of(root: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Returns `root` and the layers below it, without the mask holders."""
-    return [layer for layer in internals.flatten(root) if not isinstance(layer, MaskHolder)]
+    return [layer for layer in internals.all_layers(root) if not isinstance(layer, MaskHolder)]
 
 
 def holder_of(layer: keras.layers.Layer) -> MaskHolder | None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 
 import keras
 
+from lth_tf import keras_internals as internals
 from lth_tf.errors import UsageError
-from lth_tf.masking import keras_internals as internals
 from lth_tf.masking.effective import BINARY, Effective
 from lth_tf.masking.holder import HOLDER, MaskHolder, holder_of, layers_of, own_slots
 from lth_tf.masking.variables import slot_of, store, stored_value, take_mask

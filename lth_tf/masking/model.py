@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 import keras
 import numpy as np
 
+from lth_tf import keras_internals as internals
 from lth_tf.errors import UsageError
 from lth_tf.masking import keras_file
-from lth_tf.masking import keras_internals as internals
 from lth_tf.masking.arrays import Masks, check_same_weights, zero_where_pruned
 from lth_tf.masking.effective import Effective
 from lth_tf.masking.holder import holder_of, layers_of, own_slots

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 
+from lth_tf.keras_internals import has_value, in_layer_call, is_bound
 from lth_tf.masking.effective import BINARY, Effective, promised_zero
-from lth_tf.masking.keras_internals import has_value, in_layer_call, is_bound
 
 _SLOT = "_lth_tf_slot"
 # None: stored outside layers and effective inside them.

@@ -15,8 +15,8 @@ import keras
 
 from lth_tf.config import NETWORKS
 from lth_tf.errors import UsageError
+from lth_tf.keras_internals import names_from_start
 from lth_tf.masking.groups import weight_groups
-from lth_tf.masking.keras_internals import names_from_start
 from lth_tf.masking.model import mask_model
 
 

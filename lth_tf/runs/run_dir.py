@@ -4,7 +4,7 @@
     metrics.jsonl    one line an evaluation
     origin.npz       the weights every level starts from
     model.keras      the model, where it is the user's own (model.fit)
-    start.npz        what its optimizer and random generators start a level with
+    optimizer_init.npz   what its optimizer and random generators start a level with
     level_00/        mask.npz, weights.npz, history.npz, correct.npz, summary.json
     level_00/reinit_0/ ...   the same files for a control
     progress/        checkpoint inside the running level
@@ -87,7 +87,7 @@ class RunDir:
                 self._refuse_other_config(config)
                 # What is there was made on what the file says; what comes is made on this.
                 ours = ("format", "kind", "config")
-                first = {k: v for k, v in self.about().items() if k not in ours}
+                first = {k: v for k, v in self.provenance().items() if k not in ours}
                 about = {**first, "continued": [*first.get("continued", []), about]}
             record = {"format": FORMAT, "kind": config.kind, "config": config.to_json()}
             write_json(self._config_path, {**record, **about})
@@ -105,7 +105,7 @@ class RunDir:
         with self._lock():
             delete_folder(self.path)
 
-    def about(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
         """Returns what config.json holds: "config", "versions", "data", ...
 
         Raises:
@@ -134,7 +134,7 @@ class RunDir:
         Raises:
             UsageError: if there is none, or it is damaged or of another version.
         """
-        about = self.about()
+        about = self.provenance()
         try:
             return from_record(about.get("kind", ExperimentConfig.kind), about["config"])
         except Exception as error:  # whatever a damaged value leads to
@@ -246,13 +246,15 @@ class RunDir:
         """Path of the model's .keras file."""
         return self.path / "model.keras"
 
-    def save_start(self, values: dict[str, np.ndarray]) -> None:
+    def save_optimizer_init(self, values: dict[str, np.ndarray]) -> None:
         """Writes what optimizer and random generators start a level of a `fit` with."""
-        write_arrays(self._start_path, values)
+        write_arrays(self._optimizer_init_path, values)
 
-    def start(self) -> dict[str, np.ndarray] | None:
-        """Returns what `save_start` wrote, or None."""
-        return read_arrays(self._start_path) if self._start_path.exists() else None
+    def optimizer_init(self) -> dict[str, np.ndarray] | None:
+        """Returns what `save_optimizer_init` wrote, or None."""
+        return (
+            read_arrays(self._optimizer_init_path) if self._optimizer_init_path.exists() else None
+        )
 
     def save_progress(self, stage: Stage, state: dict[str, np.ndarray]) -> None:
         """Writes a checkpoint inside the running stage, in place of the last one."""
@@ -288,8 +290,9 @@ class RunDir:
         return self.path / "origin.npz"
 
     @property
-    def _start_path(self) -> pathlib.Path:
-        return self.path / "start.npz"
+    def _optimizer_init_path(self) -> pathlib.Path:
+        former = self.path / "start.npz"
+        return former if former.exists() else self.path / "optimizer_init.npz"
 
     @property
     def _metrics_path(self) -> pathlib.Path:

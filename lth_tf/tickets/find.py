@@ -90,7 +90,7 @@ def find_tickets(
 
 
 def _check_data(run_dir: RunDir, data: Data) -> None:
-    recorded = run_dir.about().get("data", {}).get("checksum", data.checksum)
+    recorded = run_dir.provenance().get("data", {}).get("checksum", data.checksum)
     if recorded != data.checksum:
         raise UsageError(
             f"Expected the data that {run_dir.path} was begun with (checksum {recorded}). "

@@ -1,6 +1,5 @@
 """What a compiled model's optimizers and random generators start every level of a `fit` with."""
 
-import contextlib
 import json
 from typing import Any
 
@@ -8,6 +7,7 @@ import keras
 import numpy as np
 
 from lth_tf.errors import UsageError
+from lth_tf.keras_internals import trained_by, variable_scope
 from lth_tf.masking.model import random_states, to_numpy, weight_variables
 from lth_tf.runs.run_dir import RunDir
 
@@ -31,18 +31,18 @@ class FreshState:
         self._model = model
         self._optimizer, *self._others = _optimizers(model)
         if not self._optimizer.built:
-            with _scope(model):
+            with variable_scope(model):
                 self._optimizer.build(model.trainable_variables)
         self._variables = [*self._optimizer.variables, *random_states(model)]
-        stored = run_dir.start()
+        stored = run_dir.optimizer_init()
         if stored is None and self.updates():
             raise UsageError(
                 f"Expected a newly compiled model. Received: an optimizer that has made "
                 f"{self.updates()} updates. Call compile again before fit."
             )
         if stored is None:
-            run_dir.save_start(self._first_values())
-            stored = run_dir.start()
+            run_dir.save_optimizer_init(self._first_values())
+            stored = run_dir.optimizer_init()
         self._check(stored, run_dir)
         self._values = stored
 
@@ -81,7 +81,7 @@ class FreshState:
             made_since = variables[len(values) :]
             if made_since:
                 new = type(optimizer).from_config(optimizer.get_config())
-                new.build(_trained_by(optimizer))
+                new.build(trained_by(optimizer))
                 values = [*values, *new.variables[len(values) :]]
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
@@ -90,7 +90,7 @@ class FreshState:
         """Returns, for a checkpoint, the paths of the weights that the other optimizers train."""
         paths = {id(v): path for path, v in weight_variables(self._model).items()}
         return {
-            f"built/{k}": np.array(json.dumps([paths[id(v)] for v in _trained_by(optimizer)]))
+            f"built/{k}": np.array(json.dumps([paths[id(v)] for v in trained_by(optimizer)]))
             for k, optimizer in enumerate(self._others)
             if optimizer.built
         }
@@ -100,7 +100,7 @@ class FreshState:
         weights = weight_variables(self._model)
         for k, optimizer in enumerate(self._others):
             if f"built/{k}" in state and not optimizer.built:
-                with _scope(self._model):
+                with variable_scope(self._model):
                     optimizer.build([weights[p] for p in json.loads(str(state[f"built/{k}"]))])
         for name, variable in self.variables().items():
             variable.assign(state[name])
@@ -150,13 +150,3 @@ def _optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
             if isinstance(item, keras.optimizers.Optimizer) and item not in found:
                 found.append(item)
     return found
-
-
-def _trained_by(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
-    return getattr(optimizer, "inner_optimizer", optimizer)._trainable_variables
-
-
-def _scope(model: keras.Model) -> contextlib.AbstractContextManager:
-    """Returns where variables of a model are made: in its tf.distribute strategy, if any."""
-    strategy = getattr(model, "distribute_strategy", None)
-    return contextlib.nullcontext() if strategy is None else strategy.scope()

@@ -47,7 +47,7 @@ class FitStorage:
         self.close()
         new = not (self._run_dir.path / "config.json").exists()
         if not new:
-            check_fingerprint(self._run_dir.about().get("data", {}), data, self._run_dir.path)
+            check_fingerprint(self._run_dir.provenance().get("data", {}), data, self._run_dir.path)
         stack = contextlib.ExitStack()
         stack.enter_context(self._run_dir.writing(config, provenance(data=data)))
         self._writing[self._run_dir.path.resolve()] = stack

@@ -6,7 +6,12 @@ No Keras is needed here: reports judge finished runs with it.
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from etils import epy
+
 from lth_tf.errors import UsageError
+
+with epy.lazy_imports():
+    from lth_tf import keras_internals
 
 LOSS = "loss"
 _ACCURACY = ("acc", "accuracy")
@@ -72,9 +77,9 @@ def direction(name: str, metrics: Iterable[Any] = (), mode: str = "auto") -> Mod
     if mode != "auto":
         return mode
     known = [
-        (metric.name, metric._direction)
+        (metric.name, keras_internals.better_values(metric))
         for metric in _flat(metrics)
-        if getattr(metric, "_direction", None)
+        if keras_internals.better_values(metric)
     ]
     found = {way for metric, way in known if metric == name}
     found = found or {way for metric, way in known if name.endswith(f"_{metric}")}

@@ -118,7 +118,7 @@ class Trainer:
             yield self._advance(min(interval - self.iteration % interval, until - self.iteration))
 
     def history(self) -> History:
-        """Returns what became of the training; tests the best and the last weights."""
+        """Returns the metrics recorded during the training; tests the best and the last weights."""
         start = time.perf_counter()
         counted = [e for e in self._evaluations if e.iteration >= self._hooks.early_stop_from]
         best = min(counted, key=lambda e: e.validation_loss)

@@ -21,11 +21,11 @@ from lth_tf.runs.provenance import data_record, provenance, versions
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
 from lth_tf.seeding import stream_seed
+from lth_tf.tensorflow_internals import released_functions
 from lth_tf.tickets.find import find_tickets, network_rates, new_model
 from lth_tf.tickets.listener import RunListener
 from lth_tf.tickets.procedure import plan
 from lth_tf.tuning.listeners import EnoughLevels, Patience, TuningListener
-from lth_tf.tuning.memory import released_functions
 from lth_tf.tuning.objective import ACCURACY, Outcome, Result, judge
 from lth_tf.tuning.oracles import make_oracle, saved_trials
 from lth_tf.tuning.project import Project

@@ -8,7 +8,7 @@ def test_benchmark(program, tmp_path):
         "export.benchmark",
         "--iterations=60",
         "--remaining=5.6",
-        "--values=float32",
+        "--dtype=float32",
         "--latency_seconds=0.2",
     )
     assert done.code == 0, done.err
@@ -31,7 +31,7 @@ def test_models_that_people_deploy(program, tmp_path):
         "export.benchmark",
         "--models=autoencoder",
         "--remaining=5",
-        "--values=float32",
+        "--dtype=float32",
         "--latency_seconds=0.2",
     )
     assert done.code == 0, done.err

@@ -30,8 +30,8 @@ def dense(kernel):
     return layer
 
 
-def read_back(given, values):
-    return [kernel.numpy() for kernel in decode(encode(given, values))]
+def read_back(given, dtype):
+    return [kernel.numpy() for kernel in decode(encode(given, dtype))]
 
 
 def test_gaps_become_unary_and_low_bits():
@@ -80,11 +80,11 @@ def test_int8_has_a_scale_a_unit_where_that_is_cheap():
 
 
 @pytest.mark.parametrize("density", [0.01, 0.05, 0.1, 0.2, 0.35, 0.5])
-@pytest.mark.parametrize(("values", "most"), [("float32", 1.01), ("float16", 1.02), ("int8", 1.04)])
-def test_payload_is_close_to_the_information_in_the_weights(density, values, most):
+@pytest.mark.parametrize(("dtype", "most"), [("float32", 1.01), ("float16", 1.02), ("int8", 1.04)])
+def test_payload_is_close_to_the_information_in_the_weights(density, dtype, most):
     given = kernels((density, density, 0.5))
-    payload = encode(given, values).payload_bytes
-    limit = sum(kernel_limit(dense(kernel), values) for kernel in given)
+    payload = encode(given, dtype).payload_bytes
+    limit = sum(kernel_limit(dense(kernel), dtype) for kernel in given)
     assert 0.95 < payload / limit <= most
 
 

@@ -16,8 +16,8 @@ from export.config import ExportOptions
 from lth_tf.cli import program as ending
 
 
-def guarded(**fields):
-    return ending.guarded(lambda: command.run(ExportOptions(**fields)))
+def run_main(**fields):
+    return ending.run_main(lambda: command.run(ExportOptions(**fields)))
 
 
 def test_a_run_end_to_end(program, lenet_run, tmp_path):
@@ -66,7 +66,7 @@ def test_a_run_end_to_end(program, lenet_run, tmp_path):
 def test_a_keras_file_of_the_users_own(lenet, tmp_path, capsys):
     trained = lenet(6)
     trained.model.save(tmp_path / "mine.keras")
-    assert guarded(model=str(tmp_path / "mine.keras"), format="keras", values="int8") == 0
+    assert run_main(model=str(tmp_path / "mine.keras"), format="keras", dtype="int8") == 0
     assert os.listdir(tmp_path / "export") == ["mine_float32.keras"]
     out = capsys.readouterr().out
     assert "100.00 % of the predictions are the model's" in out
@@ -84,7 +84,7 @@ def test_json_is_all_that_is_printed(tmp_path, capsys):
     a, b = np.eye(8, 6, dtype=np.float32), np.eye(8, 2, k=-6, dtype=np.float32)
     np.savez(tmp_path / "data.npz", a=a, b=b, y=np.array([1, 0, 0, 0, 0, 0, 0, 1]))
     fields = {"model": str(tmp_path / "two.keras"), "examples": str(tmp_path / "data.npz")}
-    assert guarded(**fields, format="saved_model", json=True, latency_seconds=0.0) == 0
+    assert run_main(**fields, format="saved_model", json=True, latency_seconds=0.0) == 0
     report = json.loads(capsys.readouterr().out)
     (file,) = report["files"]
     assert report["score"] == file["score"] == "87.50 %"  # 0.5 counts as no: only b[1] differs
@@ -95,21 +95,21 @@ def test_json_is_all_that_is_printed(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("values", ["float16", "int8"])
-def test_other_values(lenet, values, tmp_path, capsys):
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_other_values(lenet, dtype, tmp_path, capsys):
     trained = lenet(6)
     trained.model.save(tmp_path / "mine.keras")
     np.savez(tmp_path / "data.npz", x=trained.images, y=trained.labels)
-    code = guarded(
+    code = run_main(
         model=str(tmp_path / "mine.keras"),
         examples=str(tmp_path / "data.npz"),
-        values=values,
+        dtype=dtype,
         latency_seconds=0.2,
     )
     assert code == 0
-    expected = [f"mine_{values}.tflite", f"mine_{values}_saved_model"]
+    expected = [f"mine_{dtype}.tflite", f"mine_{dtype}_saved_model"]
     assert sorted(os.listdir(tmp_path / "export")) == expected
-    assert f"{values} files smaller, not faster" in capsys.readouterr().out
+    assert f"{dtype} files smaller, not faster" in capsys.readouterr().out
 
 
 def test_help_comes_without_tensorflow():
@@ -129,7 +129,7 @@ def test_an_unknown_flag(program):
 
 def test_int8_without_representative_data(lenet, tmp_path, capsys):
     lenet(6).model.save(tmp_path / "mine.keras")
-    assert guarded(model=str(tmp_path / "mine.keras"), values="int8") == 2
+    assert run_main(model=str(tmp_path / "mine.keras"), dtype="int8") == 2
     assert "Expected --examples=FILE.npy for int8 .tflite files" in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["mine.keras"]
 
@@ -138,7 +138,7 @@ def test_fine_tuning_without_labels(lenet, tmp_path, capsys):
     lenet(6).model.save(tmp_path / "mine.keras")
     np.save(tmp_path / "x.npy", lenet(6).images)
     fields = {"model": str(tmp_path / "mine.keras"), "examples": str(tmp_path / "x.npy")}
-    assert guarded(**fields, cluster=16) == 2
+    assert run_main(**fields, cluster=16) == 2
     assert "inputs x and labels y for --cluster" in capsys.readouterr().err
 
 
@@ -146,7 +146,7 @@ def test_a_dead_network_leaves_nothing_behind(lenet, tmp_path, capsys):
     model = lenet(6).model
     model.get_layer("fc2").kernel.assign(np.zeros((300, 100)))
     model.save(tmp_path / "dead.keras")
-    assert guarded(model=str(tmp_path / "dead.keras")) == 2
+    assert run_main(model=str(tmp_path / "dead.keras")) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ") and err.count("\n") == 1
     assert os.listdir(tmp_path) == ["dead.keras"]
@@ -155,7 +155,7 @@ def test_a_dead_network_leaves_nothing_behind(lenet, tmp_path, capsys):
 def test_an_output_folder_that_is_a_file(lenet, tmp_path, capsys):
     lenet(6).model.save(tmp_path / "mine.keras")
     fields = {"model": str(tmp_path / "mine.keras"), "output_dir": str(tmp_path / "mine.keras")}
-    assert guarded(**fields, format="saved_model") == 2
+    assert run_main(**fields, format="saved_model") == 2
     assert "folder that can be written to" in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["mine.keras"]
 
@@ -165,7 +165,7 @@ def test_a_file_that_fails_verification_leaves_nothing_behind(lenet, tmp_path, c
     trained.model.save(tmp_path / "mine.keras")
     other = lenet(2).model
     monkeypatch.setattr(command, "compact", lambda model: other)
-    code = guarded(model=str(tmp_path / "mine.keras"), format="tflite")
+    code = run_main(model=str(tmp_path / "mine.keras"), format="tflite")
     assert code == 1
     assert "failed verification: " in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["mine.keras"]

@@ -130,7 +130,7 @@ def called(model, *inputs):
 
 WORDS, EXTRA = ids(50, 16, 5), floats(16, 3)
 
-# Name -> model, inputs, values that a .tflite file can have.
+# Name -> model, inputs, dtypes that a .tflite file can have.
 ALL = ("float32", "float16", "int8")
 MODELS = {
     "LSTM": (text_lstm, ids(500, 16, 20), ("float32", "float16")),
@@ -199,12 +199,12 @@ MODELS = {
 
 @pytest.fixture(scope="module", params=MODELS)
 def case(request):
-    build, examples, values = MODELS[request.param]
+    build, examples, dtypes = MODELS[request.param]
     keras.utils.set_random_seed(0)
     model = pruned(build())
     signature = signature_of(model, examples)
     inputs = named(signature, examples)
-    return model, examples, values, inputs, predict(signature, model, inputs)
+    return model, examples, dtypes, inputs, predict(signature, model, inputs)
 
 
 def check(form, path, inputs, expected, share):
@@ -217,18 +217,18 @@ def check(form, path, inputs, expected, share):
             assert np.abs(found[name] - wanted[:size]).max() <= share * scale, (name, size)
 
 
-@pytest.mark.parametrize("values", ["float32", "int8"])
-def test_saved_models(case, values, tmp_path):
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_saved_models(case, dtype, tmp_path):
     model, examples, _, inputs, expected = case
-    path = to_saved_model(model, tmp_path / "ticket", values=values, examples=examples)
-    check("saved_model", path, inputs, expected, CLOSE[values])
+    path = to_saved_model(model, tmp_path / "ticket", dtype=dtype, examples=examples)
+    check("saved_model", path, inputs, expected, CLOSE[dtype])
 
 
 def test_tflite(case, tmp_path):
     model, examples, possible, inputs, expected = case
-    for values in possible:
-        path = to_tflite(model, tmp_path / "a.tflite", values=values, examples=examples)
-        check("tflite", path, inputs, expected, CLOSE[values])
+    for dtype in possible:
+        path = to_tflite(model, tmp_path / "a.tflite", dtype=dtype, examples=examples)
+        check("tflite", path, inputs, expected, CLOSE[dtype])
     if not possible:
         with pytest.raises(
             RunError, match="TFLite has no built-in operators for .*SavedModel"
@@ -255,7 +255,7 @@ def test_stripped_and_compacted_models_compute_the_same(case):
 
 def test_an_unrolled_int8_file_takes_any_batch(tmp_path):
     model = pruned(stack((6, 8), layers.LSTM(16), layers.Dense(3)))
-    path = to_tflite(model, tmp_path / "a.tflite", values="int8", examples=floats(16, 6, 8))
+    path = to_tflite(model, tmp_path / "a.tflite", dtype="int8", examples=floats(16, 6, 8))
     assert FORMATS.get("tflite").load(path).batch_size is None
     assert not model.layers[0].unroll
 
@@ -263,7 +263,7 @@ def test_an_unrolled_int8_file_takes_any_batch(tmp_path):
 def test_int8_of_a_free_length_is_one_line(tmp_path):
     model = pruned(stack((None, 8), layers.GRU(16), layers.Dense(3)))
     with pytest.raises(RunError, match="cannot hold loops.*fixed length") as caught:
-        to_tflite(model, tmp_path / "a.tflite", values="int8", examples=floats(16, 6, 8))
+        to_tflite(model, tmp_path / "a.tflite", dtype="int8", examples=floats(16, 6, 8))
     assert "\n" not in str(caught.value)
 
 

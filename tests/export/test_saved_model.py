@@ -18,7 +18,7 @@ from lth_tf.masking.model import get_masks, set_masks, strip_masks
 from tests.export.small_tickets import digits as small_digits
 from tests.export.small_tickets import ticket
 
-VALUES = ("float32", "float16", "int8")
+DTYPES = ("float32", "float16", "int8")
 CLOSE = {"float32": 2e-6, "float16": 2e-3, "int8": 0.05}  # of the outputs' range
 
 
@@ -41,20 +41,20 @@ def with_random_masks(name, density):
     return strip_masks(model)
 
 
-@pytest.mark.parametrize("values", VALUES)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("name", "density"),
     [("lenet", 0.2), ("conv6", 0.03), ("resnet18", 0.05)]
     + [pytest.param("vgg19", 0.05, marks=pytest.mark.slow)],
 )
-def test_computes_what_the_model_does_at_any_batch_size(name, density, values, tmp_path):
+def test_computes_what_the_model_does_at_any_batch_size(name, density, dtype, tmp_path):
     model, (images, _) = ticket(name, density), small_digits(name)
-    path = to_saved_model(model, tmp_path / "ticket", values=values)
+    path = to_saved_model(model, tmp_path / "ticket", dtype=dtype)
     for batch in (images[:1], images[:7]):
         expected = model(batch, training=False).numpy()
         found = outputs_of(path, batch)
         assert found.shape == expected.shape
-        assert np.abs(found - expected).max() <= CLOSE[values] * np.ptp(expected)
+        assert np.abs(found - expected).max() <= CLOSE[dtype] * np.ptp(expected)
 
 
 @pytest.mark.parametrize("level", [2, 5, 8])
@@ -65,10 +65,10 @@ def test_predictions_of_trained_tickets_are_those_of_the_model(lenet, level, tmp
     np.testing.assert_array_equal(outputs_of(path, trained.images).argmax(-1), expected)
 
 
-@pytest.mark.parametrize(("values", "most"), [("float32", 1.01), ("float16", 1.02), ("int8", 1.04)])
-def test_payload_of_trained_tickets_is_close_to_its_limit(lenet, values, most):
+@pytest.mark.parametrize(("dtype", "most"), [("float32", 1.01), ("float16", 1.02), ("int8", 1.04)])
+def test_payload_of_trained_tickets_is_close_to_its_limit(lenet, dtype, most):
     model = lenet(6).model
-    assert payload_bytes(model, values) <= most * kernel_limit(model, values)
+    assert payload_bytes(model, dtype) <= most * kernel_limit(model, dtype)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_variables_of_other_kinds_stay_exact_with_int8_kernels(tmp_path):
         ]
     )
     inputs = np.ones((1, 4, 4, 2), np.float32)
-    path = to_saved_model(model, tmp_path / "ticket", values="int8")
+    path = to_saved_model(model, tmp_path / "ticket", dtype="int8")
     expected = model(inputs, training=False).numpy()
     np.testing.assert_allclose(outputs_of(path, inputs), expected, rtol=1e-5)
 

@@ -27,11 +27,11 @@ def model():
 
 # 16 bits of entropy 0.811278 in the first kernel, none in the second.
 @pytest.mark.parametrize(
-    ("values", "expected"),
+    ("dtype", "expected"),
     [("float32", 16 * 4 + 1.622556), ("float16", 16 * 2 + 1.622556), ("int8", 16 + 1.622556)],
 )
-def test_limit_of_kernels(model, values, expected):
-    assert kernel_limit(model, values) == pytest.approx(expected)
+def test_limit_of_kernels(model, dtype, expected):
+    assert kernel_limit(model, dtype) == pytest.approx(expected)
 
 
 def test_limit_counts_all_other_numbers_as_float32(model):

@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 
 from export.compaction.compact import compact
-from export.formats.base import VALUES
+from export.formats.base import DTYPES
 from export.size import information_limit
 from export.tflite.convert import dense_tflite, to_tflite
 from export.tflite.csr import decode, encode, smallest
@@ -89,31 +89,31 @@ def check_same(dense: bytes, sparse: bytes, inputs: np.ndarray, exact: bool = Tr
                 np.testing.assert_allclose(received, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("values", VALUES)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("name", "density"),
     [("lenet", 0.2), ("lenet", 0.02), ("conv6", 0.03)]
     + [pytest.param("resnet18", 0.05, marks=pytest.mark.slow)],
 )
-def test_trained_tickets_in_both_interpreters(name, density, values):
+def test_trained_tickets_in_both_interpreters(name, density, dtype):
     model = compact(ticket(name, density))
     inputs, _ = digits(name)
-    dense = dense_tflite(model, values, inputs[:50])
+    dense = dense_tflite(model, dtype, inputs[:50])
     content = sparsify(dense)
-    direct = name == "lenet" and density < 0.06 and values == "float32"
+    direct = name == "lenet" and density < 0.06 and dtype == "float32"
     check_same(dense, content, inputs, exact=not direct)
     expected = model.predict(inputs[:300], verbose=0)
     received = run("ai_edge_litert", content, inputs[:300])
     agreement = np.mean(received.argmax(1) == expected.argmax(1))
-    if values == "float32":
+    if dtype == "float32":
         assert agreement == 1
         np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1e-4)
     else:
-        assert agreement > (0.99 if values == "float16" else 0.9)
+        assert agreement > (0.99 if dtype == "float16" else 0.9)
 
 
 @pytest.mark.parametrize(
-    ("name", "density", "values", "limit"),
+    ("name", "density", "dtype", "limit"),
     [
         ("lenet", 0.21, "float32", 1.4),
         ("lenet", 0.01, "float32", 1.4),
@@ -133,12 +133,12 @@ def test_trained_tickets_in_both_interpreters(name, density, values):
         pytest.param("vgg19", 0.05, "int8", 1.75, marks=pytest.mark.slow),
     ],
 )
-def test_bytes_against_the_information_limit(name, density, values, limit):
+def test_bytes_against_the_information_limit(name, density, dtype, limit):
     model = full_size(name, density)
     inputs = images(model, 8)
-    dense = dense_tflite(model, values, inputs)
+    dense = dense_tflite(model, dtype, inputs)
     content = sparsify(dense)
-    assert len(content) / information_limit(model, values) <= limit
+    assert len(content) / information_limit(model, dtype) <= limit
     check_same(dense, content, inputs, exact=not (name == "lenet" and density == 0.01))
 
 
@@ -247,17 +247,17 @@ CORNERS = {
 
 
 @pytest.mark.parametrize(
-    "values", ["float32", pytest.param("float16", marks=pytest.mark.slow), "int8"]
+    "dtype", ["float32", pytest.param("float16", marks=pytest.mark.slow), "int8"]
 )
 @pytest.mark.parametrize("corner", CORNERS)
-def test_corners(corner, values):
+def test_corners(corner, dtype):
     model = CORNERS[corner]()
     inputs = images(model, 10)
-    dense = dense_tflite(model, values, inputs)
+    dense = dense_tflite(model, dtype, inputs)
     sparse = sparsify(dense)
-    direct = values == "float32" and corner in ("one weight in a thousand", "nothing left")
+    direct = dtype == "float32" and corner in ("one weight in a thousand", "nothing left")
     check_same(dense, sparse, inputs, exact=not direct)
-    tolerance = {"float32": 1e-5, "float16": 0.01, "int8": 0.2}[values]
+    tolerance = {"float32": 1e-5, "float16": 0.01, "int8": 0.2}[dtype]
     received = run("ai_edge_litert", sparse, inputs)
     expected = model(inputs).numpy()
     assert np.abs(received - expected).max() <= tolerance * (1 + np.abs(expected).max())
@@ -292,15 +292,15 @@ def test_the_layout_of_the_fewest_bytes():
 def test_what_cannot_be_asked_for(tmp_path):
     model = sequential((64,), layers.Dense(40))
     path = tmp_path / "out.tflite"
-    for values, examples, message in (
-        ("int4", None, "Expected one of float32, float16, int8. Received: values='int4'"),
-        ("int8", None, r"Expected examples for values=int8.*\[n, 64\]"),
+    for dtype, examples, message in (
+        ("int4", None, "Expected one of float32, float16, int8. Received: dtype='int4'"),
+        ("int8", None, r"Expected examples for dtype=int8.*\[n, 64\]"),
         ("int8", np.zeros((5, 63)), r"finite examples \[n, 64\].*Received: shape=\(5, 63\)"),
         ("int8", np.zeros((0, 64)), "finite examples"),
         ("int8", np.full((5, 64), np.nan), "finite=False"),
     ):
         with pytest.raises(UsageError, match=message):
-            to_tflite(model, path, values=values, examples=examples)
+            to_tflite(model, path, dtype=dtype, examples=examples)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -319,15 +319,15 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
     assert [path.name for path in pathlib.Path(tmp_path).iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("values", VALUES)
-def test_the_written_file_is_the_rewritten_dense_one(values, tmp_path):
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_written_file_is_the_rewritten_dense_one(dtype, tmp_path):
     model = full_size("lenet", 0.21)
     inputs = images(model, 20)
-    path = to_tflite(model, str(tmp_path / "a.tflite"), values=values, examples=inputs)
+    path = to_tflite(model, str(tmp_path / "a.tflite"), dtype=dtype, examples=inputs)
     assert path == tmp_path / "a.tflite"
     content = path.read_bytes()
     np.testing.assert_array_equal(
-        run("tf.lite", content, inputs), run("tf.lite", dense_tflite(model, values, inputs), inputs)
+        run("tf.lite", content, inputs), run("tf.lite", dense_tflite(model, dtype, inputs), inputs)
     )
     assert list(tmp_path.iterdir()) == [path]
 
@@ -335,6 +335,6 @@ def test_the_written_file_is_the_rewritten_dense_one(values, tmp_path):
 def test_the_model_is_left_alone(tmp_path):
     model = sequential((64,), layers.Dense(40))
     before = [weight.numpy() for weight in model.weights]
-    to_tflite(model, tmp_path / "a.tflite", values="int8", examples=images(model, 5))
+    to_tflite(model, tmp_path / "a.tflite", dtype="int8", examples=images(model, 5))
     for old, new in zip(before, model.weights, strict=True):
         np.testing.assert_array_equal(old, new.numpy())

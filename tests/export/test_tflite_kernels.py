@@ -89,13 +89,13 @@ def outputs(format_name, content, inputs, folder):
     return found
 
 
-@pytest.mark.parametrize("values", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 @pytest.mark.parametrize("name", CASES)
-def test_every_kind_of_kernel_gets_small_and_computes_the_same(name, values, tmp_path):
+def test_every_kind_of_kernel_gets_small_and_computes_the_same(name, dtype, tmp_path):
     build, inputs, ratios = CASES[name]
-    dense = dense_tflite(build(), values, inputs)
+    dense = dense_tflite(build(), dtype, inputs)
     content = sparsify(dense, optimize="size")
-    assert len(dense) / len(content) > ratios[("float32", "float16", "int8").index(values)]
+    assert len(dense) / len(content) > ratios[("float32", "float16", "int8").index(dtype)]
     expected = outputs("tflite", dense, inputs, tmp_path)
     for wanted, found in zip(expected, outputs("tflite", content, inputs, tmp_path), strict=True):
         np.testing.assert_array_equal(found, wanted)

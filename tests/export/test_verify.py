@@ -40,10 +40,10 @@ def test_a_file_of_another_model_is_left_as_it_is(lenet, tmp_path):
     assert os.listdir(tmp_path) == ["ticket.tflite"]
 
 
-@pytest.mark.parametrize("wrong", ["values forgotten", "float64 examples", "another shape"])
+@pytest.mark.parametrize("wrong", ["dtype forgotten", "float64 examples", "another shape"])
 def test_a_wrong_call_leaves_the_file(lenet, wrong, tmp_path):
     trained = lenet(2)
-    path = to_tflite(trained.model, tmp_path / "ticket.tflite", values="float16")
+    path = to_tflite(trained.model, tmp_path / "ticket.tflite", dtype="float16")
     content = path.read_bytes()
     examples = trained.images[:8]
     if wrong == "float64 examples":
@@ -51,7 +51,7 @@ def test_a_wrong_call_leaves_the_file(lenet, wrong, tmp_path):
     if wrong == "another shape":
         examples = examples[:, :14]
     with contextlib.suppress(RunError, UsageError, ValueError):
-        verify(path, trained.model, examples, values="float32" if "values" in wrong else "float16")
+        verify(path, trained.model, examples, dtype="float32" if "dtype" in wrong else "float16")
     assert path.read_bytes() == content
 
 

@@ -19,7 +19,7 @@ def run_dir(tmp_path):
 
 
 def test_it_is_read(run_dir):
-    assert run_dir.about()["format"] == 1
+    assert run_dir.provenance()["format"] == 1
     assert run_dir.config().epochs_per_level == 2
     assert run_dir.finished() == [Stage(0), Stage(1), Stage(2)]
     assert [run_dir.summary(Stage(k))["remaining"] for k in range(3)] == [592, 320, 179]
@@ -43,7 +43,7 @@ def test_it_is_added_to(run_dir):
         masks = run_dir.mask(Stage(1))
         history = run_dir.history(Stage(1))
         assert history.keys() >= {"iteration", "validation_loss"}
-    assert run_dir.about()["format"] == 2
+    assert run_dir.provenance()["format"] == 2
     np.testing.assert_array_equal(run_dir.trained(Stage(2))["fc/kernel"], old["fc/kernel"])
     assert masks["fc/kernel"].sum() + masks["output/kernel"].sum() == 320
 

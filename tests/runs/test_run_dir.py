@@ -73,7 +73,7 @@ def test_level_that_is_not_there_lists_those_that_are(run_dir):
 
 def test_folder_without_config_is_no_run_directory(tmp_path):
     with pytest.raises(UsageError, match="Expected a run directory. Received: .*without config"):
-        RunDir(tmp_path).about()
+        RunDir(tmp_path).provenance()
 
 
 @pytest.mark.parametrize("name", ["mask.npz", "weights.npz", "history.npz"])
@@ -192,7 +192,7 @@ FULL = """
 import resource, sys
 import numpy as np
 from lth_tf.config import ExperimentConfig
-from lth_tf.cli.program import guarded
+from lth_tf.cli.program import run_main
 from lth_tf.runs.history import Evaluation, History
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
@@ -203,7 +203,7 @@ def work():
         big = {"w": np.ones(8), "b": np.zeros(100_000)}
         history = History([Evaluation(1, 0.5, 0.4, 0.9, None)], 1, 0.9, 0.9, 1.0, 1.0)
         run_dir.save_stage(Stage(1), {"w": np.ones(8, np.uint8)}, big, history)
-sys.exit(guarded(work))
+sys.exit(run_main(work))
 """
 
 

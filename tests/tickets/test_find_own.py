@@ -48,7 +48,7 @@ def test_a_function_is_a_network_and_arrays_are_a_data_set(tmp_path):
     assert run.mask(Stage(2)).keys() == {"dense/kernel", "dense_1/kernel", "dense_2/kernel"}
     assert int(run.mask(Stage(2))["dense_2/kernel"].sum()) == 16
     assert run.summary(Stage(2))["final_test_accuracy"] > 0.9
-    assert run.config().dataset == "arrays" and run.about()["data"]["classes"] == 2
+    assert run.config().dataset == "arrays" and run.provenance()["data"]["classes"] == 2
     again = lth_tf.find_tickets(own(reinits=1, rewind_iteration=10), data, tmp_path / "again")
     for path, value in run.trained(Stage(2, "reinit_0")).items():
         np.testing.assert_array_equal(again.trained(Stage(2, "reinit_0"))[path], value)

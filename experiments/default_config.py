@@ -26,13 +26,13 @@ def asked_network(argv: list[str]) -> str:
     return default
 
 
-def own_values(network: str) -> tuple[ExperimentConfig, dict[str, dict[str, Any]]]:
+def default_config(network: str) -> tuple[ExperimentConfig, dict[str, dict[str, Any]]]:
     """Returns the config and the presets of a network's own program.
 
     A network that has no program gets the defaults of `ExperimentConfig`.
 
     Example:
-    >>> own_values("conv2")[0].learning_rate
+    >>> default_config("conv2")[0].learning_rate
     0.0002
     """
     if network.isidentifier() and importlib.util.find_spec(f"experiments.{network}"):

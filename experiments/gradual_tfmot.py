@@ -3,7 +3,7 @@
 Started by `experiments.gradual_learner`, because that package must not be imported where
 Keras 3 is at work (see `lth_tf.to_tf_keras`):
 
-    python gradual_twin.py FOLDER
+    python gradual_tfmot.py FOLDER
 
 FOLDER holds model.keras, data.npz and job.json. Every evaluation is printed as a line
 of JSON, the numbers of the whole training as the last; the weights go to weights.npz.
@@ -26,7 +26,7 @@ from lth_tf.datasets import Preprocessing, Split
 from lth_tf.errors import RunError
 from lth_tf.files import read_arrays, read_json, write_arrays
 from lth_tf.seeding import stream_seed
-from lth_tf.to_tf_keras import twin, twin_optimizer, twin_variables
+from lth_tf.to_tf_keras import convert_model, convert_optimizer, converted_variables
 from lth_tf.training import loop
 from lth_tf.training.batches import Examples, InMemoryBatches
 from lth_tf.training.optimizers import add_weight_decay, make_optimizer
@@ -61,13 +61,13 @@ class GradualTraining:
         self._config = config
         prunings = config.method.prunings(config.iterations)
         self._last_pruning = prunings[-1]
-        copy = twin(model)
-        self._weights = twin_variables(model, copy)
+        copy = convert_model(model)
+        self._weights = converted_variables(model, copy)
         self._model = _with_pruning(copy, self._weights, kept, prunings)
         self._masks = _masks(self._model, self._weights)
         self._batches = InMemoryBatches(splits["train"], preprocessing, config)
         self._examples = {name: Examples(split, preprocessing) for name, split in splits.items()}
-        self._optimizer = twin_optimizer(make_optimizer(config))
+        self._optimizer = convert_optimizer(make_optimizer(config))
         self._optimizer.build(self._model.trainable_variables)
         self._schedule = schedule(config)
         self._loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

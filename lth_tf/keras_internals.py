@@ -1,7 +1,6 @@
-"""Every attribute that masking uses and Keras or TensorFlow does not document.
+"""Everything of Keras that is used and not documented. Checked with Keras 3.13 to 3.15.
 
-Checked on Keras 3.13 to 3.15 and TensorFlow 2.21. A newer version that renames one
-of them needs a change in this file only.
+A newer version that renames one of them needs a change in this file only.
 """
 
 import collections
@@ -11,10 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import keras
+from etils import epy
 from keras.src.backend import compute_output_spec
 from keras.src.backend.common import global_state
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
 from keras.src.saving import serialization_lib
+
+with epy.lazy_imports():
+    from lth_tf import tensorflow_internals
 
 _WRAPPER = "_lth_tf_quantize"
 
@@ -65,9 +68,9 @@ def direct_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return [inner for inner in layer._layers if isinstance(inner, keras.layers.Layer)]
 
 
-def flatten(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """Returns a layer and all below it."""
-    return layer._flatten_layers(include_self=True, recursive=True)
+def all_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Returns a layer and all below it, whatever holds them."""
+    return list(layer._flatten_layers(include_self=True, recursive=True))
 
 
 @contextlib.contextmanager
@@ -130,7 +133,7 @@ def graph_of(model: keras.Model) -> keras.Model | None:
     """Returns the Functional model that a Sequential or Functional model runs, if it is one."""
     if isinstance(model, keras.Sequential):
         return getattr(model, "_functional", None)
-    return model if hasattr(model, "_nodes_by_depth") else None
+    return model if has_graph(model) else None
 
 
 class Use(NamedTuple):
@@ -150,6 +153,43 @@ def producers(tensors: Iterable[keras.KerasTensor]) -> list[Use]:
         node = operation._inbound_nodes[index]
         found.append(Use(operation, node.input_tensors, node.arguments.args, node.arguments.kwargs))
     return found
+
+
+def called_with(model: keras.Model) -> Any:
+    """Returns the tensors that a Functional or Sequential model takes, nested as it takes them.
+
+    None for a subclassed model, which has no graph of its own.
+    """
+    if isinstance(model, keras.Sequential):
+        return model.inputs[0] if model.inputs else None
+    return getattr(model, "_inputs_struct", None)
+
+
+def returned(model: keras.Model) -> Any:
+    """Returns the tensors that a Functional model returns, nested as it returns them."""
+    return model._outputs_struct
+
+
+def built_with(model: keras.Model) -> dict[str, Any]:
+    """Returns argument -> shape, nested, of the first call of a subclassed model."""
+    shapes = getattr(model, "_build_shapes_dict", None) or {}
+    return {name.removesuffix("_shape"): shape for name, shape in shapes.items()}
+
+
+def calls_in_order(model: keras.Model) -> list[Any]:
+    """Returns Keras's records of the calls a Functional model consists of, as they run."""
+    nodes = model._nodes_by_depth
+    return [node for depth in sorted(nodes, reverse=True) for node in nodes[depth]]
+
+
+def calls_of(operation: keras.Operation) -> list[Any]:
+    """Returns Keras's records of the calls of a layer or operation."""
+    return list(operation._inbound_nodes)
+
+
+def has_graph(model: keras.Model) -> bool:
+    """Whether the calls that a model consists of are known."""
+    return hasattr(model, "_nodes_by_depth")
 
 
 def example_call(model: keras.Model) -> tuple[tuple, dict[str, Any]]:
@@ -186,15 +226,13 @@ def forget_compiled_functions(variables: Iterable[keras.Variable]) -> None:
     handles: set[int] = set()
     models, functions = _kinds(keras.Model), set()
     if keras.backend.backend() == "tensorflow":
-        handles, functions = _handles(variables), _kinds(_tf_function_class())
+        handles, functions = _handles(variables), _kinds(tensorflow_internals.Function)
     kinds = models | functions
     for item in [item for item in gc.get_objects() if type(item) in kinds]:
         if type(item) in models:
             _renew(item, ids)
         else:
-            traced = item._function_cache.values()
-            if any(id(t) in handles for one in traced for t in one.captured_inputs):
-                item._function_cache.clear()
+            tensorflow_internals.forget_traces(item, handles)
 
 
 def _kinds(base: type) -> set[type]:
@@ -209,14 +247,21 @@ def _renew(model: keras.Model, ids: set[int]) -> None:
             getattr(model, f"make_{kind}_function")(force=True)
 
 
-def _tf_function_class() -> type:
-    from tensorflow.python.eager.polymorphic_function import polymorphic_function
-
-    return polymorphic_function.Function
-
-
 def _handles(variables: list[keras.Variable]) -> set[int]:
     stored = [variable._value for variable in variables]
     # A distribution strategy keeps one variable a device.
     parts = [part for value in stored for part in getattr(value, "values", [value])]
     return {id(part.handle) for part in parts if hasattr(part, "handle")}
+
+
+# ---- training
+
+
+def trained_by(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """Returns the variables that a built optimizer updates."""
+    return getattr(optimizer, "inner_optimizer", optimizer)._trainable_variables
+
+
+def better_values(metric: keras.metrics.Metric) -> str | None:
+    """Returns "up" or "down", as which values of a metric Keras takes to be better."""
+    return getattr(metric, "_direction", None)

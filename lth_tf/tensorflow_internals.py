@@ -1,0 +1,64 @@
+"""Everything of TensorFlow that is used and not documented. Checked with TensorFlow 2.21.
+
+A newer version that renames one of them needs a change in this file only.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated as tflite_schema
+from tensorflow.python.eager.polymorphic_function import polymorphic_function
+from tensorflow.python.framework import op_def_registry, ops
+
+__all__ = [
+    "Function",
+    "forget_traces",
+    "op_definition",
+    "quantize_whole_tensors",
+    "released_functions",
+    "tflite_schema",
+]
+
+Function = polymorphic_function.Function
+
+
+def forget_traces(function: Function, handles: Iterable[int]) -> None:
+    """Makes a `tf.function` be traced anew if it has captured one of some resource handles.
+
+    Args:
+        function: what `tf.function` returned.
+        handles: `id` of the handles of variables.
+    """
+    traced = function._function_cache.values()
+    if any(id(tensor) in handles for one in traced for tensor in one.captured_inputs):
+        function._function_cache.clear()
+
+
+@contextlib.contextmanager
+def released_functions() -> Iterator[None]:
+    """Releases the functions that were traced in the block once nobody else has them.
+
+    TensorFlow enters a gradient for every function it traces into a table that only
+    grows, and with it all that the function has captured: data, weights and optimizer
+    slots, about 80 MB for each training of Conv-2. There is no public way to leave the
+    table; a version of TensorFlow that has another one keeps the memory.
+    """
+    table = getattr(ops.gradient_registry, "_registry", {})
+    before = set(table)
+    try:
+        yield
+    finally:
+        for name in set(table) - before:
+            del table[name]
+
+
+def op_definition(name: str) -> Any:
+    """Returns the OpDef of an operation, None if there is none of the name."""
+    return op_def_registry.get(name)
+
+
+def quantize_whole_tensors(converter: tf.lite.TFLiteConverter, whole: bool) -> None:
+    """Tells a converter to quantize kernels with one scale each, not one a channel."""
+    converter._experimental_disable_per_channel = whole
