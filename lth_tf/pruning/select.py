@@ -90,6 +90,27 @@ def lowest(scores: dict[str, np.ndarray], masks: Masks, number: int) -> Masks:
     return result
 
 
+def as_many(scores: dict[str, np.ndarray], masks: Masks, wanted: Masks) -> Masks:
+    """Returns masks of the highest scores, as many of each layer as `wanted` keeps.
+
+    Args:
+        scores: weight path -> float array.
+        masks: weight path -> uint8 array: what is chosen from.
+        wanted: weight path -> uint8 array of the layers to choose for, at most as many kept.
+
+    Example:
+    >>> scores = {"w": np.array([3.0, 1.0, 2.0])}
+    >>> ones = {"w": np.ones(3, np.uint8)}
+    >>> as_many(scores, ones, {"w": np.array([0, 0, 1], np.uint8)})["w"]
+    array([1, 0, 0], dtype=uint8)
+    """
+    result = {}
+    for path, kept in wanted.items():
+        number = np.count_nonzero(masks[path]) - np.count_nonzero(kept)
+        result |= lowest(scores, {path: masks[path]}, number)
+    return result
+
+
 def _remaining_scores(scores: dict[str, np.ndarray], masks: Masks) -> np.ndarray:
     # Filled layer by layer: putting a list of parts together would hold them twice.
     ends = np.cumsum([np.count_nonzero(mask) for mask in masks.values()])
