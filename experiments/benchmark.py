@@ -21,7 +21,7 @@ import tracemalloc
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lth_tf.cli import flags, program, tf_logging
+from lth_tf.cli import flags, process, program, tf_logging
 from lth_tf.config import ExperimentConfig
 from lth_tf.errors import UsageError
 from lth_tf.options import Options, option
@@ -189,12 +189,13 @@ def _jobs(options: BenchmarkOptions) -> None:
 
 
 def _throughput(shares: list[set[int]]) -> float:
-    command = [sys.executable, "-m", "experiments.benchmark", "--measure=worker", "--seconds=10"]
+    command = process.command(f"{__package__}.benchmark", "--measure=worker", "--seconds=10")
     children = [
         subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             text=True,
+            env=process.environment(),
             preexec_fn=lambda share=share: os.sched_setaffinity(0, share),
         )
         for share in shares
@@ -267,7 +268,7 @@ _FEW = 60  # validation images where evaluation is not what is measured
 
 
 def _config(network: str) -> ExperimentConfig:
-    return importlib.import_module(f"experiments.{network}").CONFIG
+    return importlib.import_module(f".{network}", __package__).CONFIG
 
 
 def _model(config: ExperimentConfig, masked: bool = True) -> "keras.Model":

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 
-from lth_tf.cli import flags, program, tf_logging
+from lth_tf.cli import flags, process, program, tf_logging
 from lth_tf.options import Options, option
 
 _INPUTS = 100
@@ -66,8 +66,10 @@ def _child(options: MemoryOptions, millions: int, kind: str) -> int:
         f"--checkpoint_seconds={options.checkpoint_seconds}",
         f"--child={kind}",
     ]
-    command = [sys.executable, "-m", "experiments.callback_memory", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    command = process.command(f"{__package__}.callback_memory", *arguments)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, check=True, env=process.environment()
+    )
     return int(done.stdout.split()[-1])
 
 

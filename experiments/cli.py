@@ -72,9 +72,9 @@ class Experiment:
 
     def next_steps(self, run_dir: RunDir) -> str:
         """Returns what a run came to, and the commands to go on with."""
-        from experiments.results import outcome
+        from .results import outcome
 
-        figures = f"{program.python()} -m experiments.report {run_dir.path}"
+        figures = f"{program.command('report')} {run_dir.path}"
         return f"{outcome(run_dir)}\nFigures:   {figures}"
 
 
@@ -104,10 +104,7 @@ def run(experiment: Experiment) -> list[pathlib.Path]:
         for replicate, path in zip(replicates, paths, strict=True):
             _run_replicate(experiment, replicate, RunDir(path), options)
     if len(replicates) > 1:
-        print(
-            f"\nFigures of all replicates: {program.python()} -m experiments.report "
-            f"{paths[0].parent}"
-        )
+        print(f"\nFigures of all replicates: {program.command('report')} {paths[0].parent}")
     return paths
 
 
@@ -115,8 +112,9 @@ def _run_replicate(
     experiment: Experiment, config: ExperimentConfig, run_dir: RunDir, options: RunOptions
 ) -> None:
     tf_logging.import_tensorflow()
-    from experiments import display
     from lth_tf.tickets import find
+
+    from . import display
 
     data = load_data(config, options)
     # Complains before anything is written or deleted.
@@ -162,7 +160,7 @@ def event_writers(run_dir: RunDir, options: RunOptions) -> list:
     """Returns the listeners that `--tensorboard` asks for."""
     if not options.tensorboard:
         return []
-    from experiments.tensorboard import EventWriter
+    from .tensorboard import EventWriter
 
     return [EventWriter(run_dir.path / "tensorboard")]
 
@@ -174,22 +172,22 @@ def _print_plan(
     tf_logging.import_tensorflow()
     from lth_tf.masking.model import get_weights
     from lth_tf.tickets.find import new_model
-    from lth_tf.tickets.procedure import stages
+    from lth_tf.tickets.procedure import control_names
 
     config = replicates[0]
     data = load_data(config, options)
     sizes = remaining(config, data)
     for level, left in enumerate(sizes):
         print(f"level {level:>3}{100 * left / sizes[0]:9.2f} % remaining{left:13,} weights")
-    trainings = len(stages(config))
+    stages = len(sizes) * (1 + len(control_names(config)))
     weights = sum(value.nbytes for value in get_weights(new_model(config, data, "init")).values())
-    written = trainings * (weights + sizes[0] // 8) + weights
+    written = stages * (weights + sizes[0] // 8) + weights
     count = len(replicates)
     if details := config.method.details(config):
         print(f"\n{details}", end="")
     print(
-        f"\n{count} replicate{'s' if count > 1 else ''} of {trainings} trainings of "
-        f"{config.iterations:,} iterations: {count * trainings * config.iterations:,} in all; "
+        f"\n{count} replicate{'s' if count > 1 else ''} of {stages} trainings of "
+        f"{config.iterations:,} iterations: {count * stages * config.iterations:,} in all; "
         f"{count * written / 1e6:,.0f} MB on disk.\n"
         f"Results would be in {paths[0]}. Nothing was trained."
     )

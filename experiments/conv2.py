@@ -11,8 +11,9 @@ Carbin 2019, arXiv:1803.03635.
 Expected (paper, 5 trials): early stop 3.5x sooner at 8.8 % of the weights, +3.4 points at 4.6 %.
 """
 
-from experiments import cli
 from lth_tf.config import ExperimentConfig
+
+from . import cli
 
 CONFIG = ExperimentConfig(
     network="conv2",

@@ -11,8 +11,9 @@ Carbin 2019, arXiv:1803.03635.
 Expected (paper, 5 trials): early stop 3.5x sooner at 9.2 % of the weights, +3.5 points at 11.1 %.
 """
 
-from experiments import cli
 from lth_tf.config import ExperimentConfig
+
+from . import cli
 
 CONFIG = ExperimentConfig(
     network="conv4",

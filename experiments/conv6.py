@@ -11,8 +11,9 @@ Carbin 2019, arXiv:1803.03635.
 Expected (paper, 5 trials): early stop 2.5x sooner at 15.1 % of the weights, +3.3 points at 26.4 %.
 """
 
-from experiments import cli
 from lth_tf.config import ExperimentConfig
+
+from . import cli
 
 CONFIG = ExperimentConfig(
     network="conv6",

@@ -35,8 +35,8 @@ def default_config(network: str) -> tuple[ExperimentConfig, dict[str, dict[str, 
     >>> default_config("conv2")[0].learning_rate
     0.0002
     """
-    if network.isidentifier() and importlib.util.find_spec(f"experiments.{network}"):
-        module = importlib.import_module(f"experiments.{network}")
+    if network.isidentifier() and importlib.util.find_spec(f"{__package__}.{network}"):
+        module = importlib.import_module(f"{__package__}.{network}")
         config = getattr(module, "CONFIG", None)
         if isinstance(config, ExperimentConfig) and config.network == network:
             return config, getattr(module, "PRESETS", {})

@@ -24,8 +24,6 @@ import dataclasses
 import pathlib
 import sys
 
-from experiments import cli
-from experiments.default_config import asked_network, default_config
 from lth_tf.cli import program
 from lth_tf.config import ExperimentConfig, RunOptions, run_name
 from lth_tf.errors import UsageError
@@ -33,12 +31,15 @@ from lth_tf.methods.gradual import Gradual
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
 
+from . import cli
+from .default_config import asked_network, default_config
+
 
 @dataclasses.dataclass(frozen=True)
 class GradualExperiment(cli.Experiment):
     """An experiment whose runs lie beside those of the network's tickets."""
 
-    learner: str = "experiments.gradual_learner"
+    learner: str = f"{__package__}.gradual_learner"
 
     def path(self, config: ExperimentConfig, options: RunOptions) -> pathlib.Path:
         """Returns the directory of one replicate.
@@ -70,10 +71,10 @@ class GradualExperiment(cli.Experiment):
 
     def next_steps(self, run_dir: RunDir) -> str:
         """Returns the commands that compare with tickets and export."""
-        python, folder, config = program.python(), run_dir.path.parent.parent, run_dir.config()
+        folder, config = run_dir.path.parent.parent, run_dir.config()
         steps = [
-            f"Figures, beside the tickets: {python} -m experiments.report {folder}",
-            f"Export:  {python} -m export --run={run_dir.path} "
+            f"Figures, beside the tickets: {program.command('report')} {folder}",
+            f"Export:  {program.command('export')} --run={run_dir.path} "
             f"--level={config.method.levels(config)}",
         ]
         found = [RunDir(file.parent) for file in folder.glob("*/seed_*/config.json")]
@@ -86,7 +87,7 @@ class GradualExperiment(cli.Experiment):
                 if name in of_tickets and value != of_tickets[name]
                 if name not in ("method", "scope", "criterion", "network")
             ]
-            command = " ".join([f"{python} -m experiments.{config.network}", *changed])
+            command = " ".join([program.command(config.network), *changed])
             steps.insert(0, f"Tickets to compare with: {command}")
         return "\n".join(steps)
 

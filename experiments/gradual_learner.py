@@ -21,7 +21,7 @@ from lth_tf.tickets.find import Setup, network_rates, new_model, trainer_learner
 from lth_tf.tickets.listener import RunListener
 from lth_tf.training.trainer import uses_jit
 
-_PROGRAM = pathlib.Path(__file__).with_name("gradual_tfmot.py")
+_PROGRAM = f"{__package__}.gradual_tfmot"
 
 
 def learner(setup: Setup) -> "GradualLearner":

@@ -3,7 +3,7 @@
 Started by `experiments.gradual_learner`, because that package must not be imported where
 Keras 3 is at work (see `lth_tf.to_tf_keras`):
 
-    python gradual_tfmot.py FOLDER
+    gradual_tfmot FOLDER
 
 FOLDER holds model.keras, data.npz and job.json. Every evaluation is printed as a line
 of JSON, the numbers of the whole training as the last; the weights go to weights.npz.

@@ -11,8 +11,9 @@ accuracy at early stop 0.3 points better at 13.5 %, back to the dense network's
 speed and accuracy at 3.6 %.
 """
 
-from experiments import cli
 from lth_tf.config import ExperimentConfig
+
+from . import cli
 
 CONFIG = ExperimentConfig(
     network="lenet",

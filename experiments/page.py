@@ -5,8 +5,8 @@ import json
 
 import vl_convert
 
-from experiments.figures import Figure
-from experiments.results import Row, measured
+from .figures import Figure
+from .results import Row, measured
 
 _STYLE = """
 :root { color-scheme: light; }

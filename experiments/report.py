@@ -42,7 +42,7 @@ def _run() -> None:
     if parsed is None:
         return
     options, folders = parsed
-    from experiments import results
+    from . import results
 
     if not folders:
         raise UsageError("Expected at least one RUN_DIR. Received: none. --help shows how.")
@@ -63,8 +63,8 @@ def report(folders: list[str], options: ReportOptions | None = None) -> list[pat
         UsageError: if a folder holds no finished run that can be read, or the output folder
             cannot be written to.
     """
-    from experiments import page, results
-    from experiments.figures import Numbers, figures
+    from . import page, results
+    from .figures import Numbers, figures
 
     options = options or ReportOptions()
     left_out: list[UsageError] = []
@@ -95,8 +95,9 @@ def _title(runs: list) -> str:
 
 
 def _notes(runs: list) -> list[str]:
-    from experiments.results import outcome
     from lth_tf.runs.provenance import described
+
+    from .results import outcome
 
     notes = []
     for run in runs:

@@ -13,8 +13,9 @@ network at rate 0.1 90.5 %; with warm-up to 0.03 90.5 % at 27.1 %, and tickets d
 11.8 %.
 """
 
-from experiments import cli
 from lth_tf.config import ExperimentConfig
+
+from . import cli
 
 CONFIG = ExperimentConfig(
     network="resnet18",

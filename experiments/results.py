@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
-from lth_tf.cli.program import python
+from lth_tf.cli.program import command
 from lth_tf.config import ExperimentConfig, FitConfig
 from lth_tf.errors import UsageError
 from lth_tf.files import atomic_path
@@ -204,7 +204,7 @@ def outcome(run_dir: RunDir) -> str:
         f"weights. {_reached(best)} at iteration "
         f"{best['early_stop_iteration']:,}; the dense network has "
         f"{_reached(dense)} at {dense['early_stop_iteration']:,}.\n"
-        f"Export it: {python()} -m export --run={run_dir.path} --level={best['level']}"
+        f"Export it: {command('export')} --run={run_dir.path} --level={best['level']}"
     )
 
 
@@ -215,7 +215,7 @@ def _gradual_outcome(run_dir: RunDir, summaries: list[dict[str, Any]]) -> str:
         f"weights, {_reached(smallest)} at iteration "
         f"{smallest['early_stop_iteration']:,}; the dense network has "
         f"{_reached(summaries[0])}.\n"
-        f"Export it: {python()} -m export --run={run_dir.path} --level={smallest['level']}"
+        f"Export it: {command('export')} --run={run_dir.path} --level={smallest['level']}"
     )
 
 

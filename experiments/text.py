@@ -97,7 +97,7 @@ def _run() -> None:
         verbose=2 if sys.stdout.isatty() else 0,
     )
     lth_tf.summary(model)
-    print(f"Figures: {program.python()} -m experiments.report {tickets.run_dir.path}")
+    print(f"Figures: {program.command('report')} {tickets.run_dir.path}")
 
 
 def build(window: int, units: int) -> "keras.Model":

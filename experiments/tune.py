@@ -28,11 +28,12 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from experiments import cli
-from experiments.default_config import asked_network, default_config
 from lth_tf.cli import flags, program, tf_logging
 from lth_tf.config import ExperimentConfig, RunOptions, run_name
 from lth_tf.options import Options, option
+
+from . import cli
+from .default_config import asked_network, default_config
 
 if TYPE_CHECKING:
     from lth_tf.tuning import TicketTuner
@@ -96,7 +97,7 @@ def _run() -> None:
     options, run_options, config = parsed
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     tf_logging.import_tensorflow()
-    from experiments import tune_display
+    from . import tune_display
 
     tuner, view = _tuner(config, defaults, options, run_options)
     with contextlib.closing(view):
@@ -113,8 +114,9 @@ def _tuner(
     options: TuneOptions,
     run_options: TuneRunOptions,
 ) -> "tuple[TicketTuner, Any]":
-    from experiments import tune_display
     from lth_tf.tuning import TicketTuner
+
+    from . import tune_display
 
     run = RunOptions(**dataclasses.asdict(run_options))
     data = cli.load_data(config, run)

@@ -6,15 +6,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from experiments.display import duration
-from experiments.results import write_csv
-from lth_tf.cli.program import python
+from lth_tf.cli.program import command
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
 from lth_tf.runs.history import Evaluation
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
 from lth_tf.tuning import ACCURACY, Project, Result, TicketTuner, TuningListener, address
+
+from .display import duration
+from .results import write_csv
 
 
 class TuneDisplay(TuningListener):
@@ -149,7 +150,7 @@ def summary(results: list[Result], dense: dict[str, Any], project: Project) -> s
     lines += _best(results[0], dense)
     lines += [
         f"Table:     {file}",
-        f"Figures:   {python()} -m experiments.report {project.path}",
+        f"Figures:   {command('report')} {project.path}",
     ]
     return "\n".join(lines)
 
@@ -171,7 +172,7 @@ def _best(best: Result, dense: dict[str, Any]) -> list[str]:
     return [
         f"{found} Its test accuracy, looked at only now: {100 * test:.2f} %; "
         f"the dense network has {100 * dense['early_stop_test_accuracy']:.2f} %.",
-        f"Export it: {python()} -m export --run={best.path} --level={outcome.level}",
+        f"Export it: {command('export')} --run={best.path} --level={outcome.level}",
     ]
 
 

@@ -12,8 +12,9 @@ Expected (paper): at rate 0.1 no winning ticket; at 0.01 within a point of the d
 network down to 3.5 % of the weights; with warm-up tickets down to 1.5 %.
 """
 
-from experiments import cli
 from lth_tf.config import ExperimentConfig
+
+from . import cli
 
 CONFIG = ExperimentConfig(
     network="vgg19",

@@ -11,8 +11,9 @@ the zeros. Latency is that of one example on one thread.
 import signal
 import sys
 
-from export.config import ExportOptions
 from lth_tf.cli import flags, program, tf_logging
+
+from .config import ExportOptions
 
 
 def _work() -> None:
@@ -22,7 +23,7 @@ def _work() -> None:
     # Ends the program as an exception, so that nothing half-written stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     tf_logging.import_tensorflow()
-    from export import command
+    from . import command
 
     command.run(*parsed)
 

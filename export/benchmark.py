@@ -18,16 +18,18 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from export.formats import FORMATS
 from lth_tf.cli import flags, program, tf_logging
 from lth_tf.config import ExperimentConfig, run_name
 from lth_tf.errors import UsageError
 from lth_tf.options import Options, option
 
+from .formats import FORMATS
+
 if TYPE_CHECKING:
-    from export.command import Artifact
-    from export.ticket import Ticket
     from lth_tf.runs.run_dir import RunDir
+
+    from .command import Artifact
+    from .ticket import Ticket
 
 _TICKETS = "lenet"
 _HEAD = (
@@ -95,7 +97,7 @@ def _run() -> None:
 
 def _measure_models(options: BenchmarkOptions) -> None:
     """Prints a row for each file and writes models.csv after every one."""
-    from export import model_benchmark, real_models
+    from . import model_benchmark, real_models
 
     names = list(real_models.MODELS) if options.models == "all" else options.models.split(",")
     formats, dtypes = options.formats.split(","), options.dtype.split(",")
@@ -152,8 +154,9 @@ def _trained(config: ExperimentConfig, options: BenchmarkOptions) -> "RunDir":
 
 def _tickets(options: BenchmarkOptions) -> "Iterator[tuple[Ticket, str, float]]":
     """Yields LeNet's tickets whose sizes are nearest to the wanted ones."""
-    from export.ticket import load
     from lth_tf.runs.run_dir import Stage
+
+    from .ticket import load
 
     config = ExperimentConfig(
         dataset=options.dataset, iterations=options.iterations, eval_interval=100, levels=20
@@ -168,11 +171,12 @@ def _tickets(options: BenchmarkOptions) -> "Iterator[tuple[Ticket, str, float]]"
 
 def _pruned(network: str, options: BenchmarkOptions) -> "Iterator[tuple[Ticket, str, float]]":
     """Yields a briefly trained network, pruned to each size at once."""
-    from export.ticket import load
     from lth_tf import networks, pruning
     from lth_tf.masking import arrays as masks
     from lth_tf.masking.model import set_masks, set_weights, strip_masks
     from lth_tf.runs.stage import Stage
+
+    from .ticket import load
 
     config = ExperimentConfig(
         network=network, dataset="digits", iterations=50, batch_size=16, eval_interval=50, levels=0
@@ -204,9 +208,9 @@ def _pruned(network: str, options: BenchmarkOptions) -> "Iterator[tuple[Ticket, 
 
 
 def _artifacts(source: "Ticket", options: BenchmarkOptions) -> "Iterator[Artifact]":
-    from export.command import export_one
-    from export.compaction.compact import compact
-    from export.config import ExportOptions
+    from .command import export_one
+    from .compaction.compact import compact
+    from .config import ExportOptions
 
     small = compact(source.model)
     folder = pathlib.Path(options.runs_dir) / "export_benchmark" / "files"

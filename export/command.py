@@ -8,19 +8,20 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from export import report, ticket
-from export.arrays import part
-from export.compaction.compact import NotCompactable, compact
-from export.config import ExportOptions
-from export.finetuning.finetune import cluster_weights, quantization_aware
-from export.formats import FORMATS, Format, Stored, WriteOptions
-from export.signature import signature_of
-from export.size import SizeReport, kernel_arrays, size_report
-from export.ticket import Ticket
-from export.timing import Latency, latency
-from export.verification import Verification, verify
 from lth_tf.errors import RunError, UsageError
 from lth_tf.files import atomic_path
+
+from . import report, ticket
+from .arrays import part
+from .compaction.compact import NotCompactable, compact
+from .config import ExportOptions
+from .finetuning.finetune import cluster_weights, quantization_aware
+from .formats import FORMATS, Format, Stored, WriteOptions
+from .signature import signature_of
+from .size import SizeReport, kernel_arrays, size_report
+from .ticket import Ticket
+from .timing import Latency, latency
+from .verification import Verification, verify
 
 
 @dataclasses.dataclass(frozen=True)

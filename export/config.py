@@ -2,10 +2,11 @@
 
 import dataclasses
 
-from export.formats import FORMATS
-from export.formats.base import CHOICES, DTYPES
 from lth_tf.errors import UsageError
 from lth_tf.options import Options, option
+
+from .formats import FORMATS
+from .formats.base import CHOICES, DTYPES
 
 
 @dataclasses.dataclass(frozen=True)

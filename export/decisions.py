@@ -8,7 +8,7 @@ import enum
 
 import numpy as np
 
-from export.arrays import Arrays
+from .arrays import Arrays
 
 _TIE = 1e-4  # of the range of outputs: closer scores than this are no decision
 

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from export.arrays import Arrays, count, part
-from export.signature import Signature
 from lth_tf.errors import UsageError, one_line
 from lth_tf.files import parse_arrays
+
+from .arrays import Arrays, count, part
+from .signature import Signature
 
 LABELS = "y"
 RANDOM = 64  # random examples where there are no real ones

@@ -11,10 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from export.formats.base import Stored
-from export.signature import Signature
-from export.size import kernel_arrays, kernels
 from lth_tf.keras_internals import all_layers, own_variables
+
+from .formats.base import Stored
+from .signature import Signature
+from .size import kernel_arrays, kernels
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from export.arrays import Arrays
-from export.decisions import Kind, decide, kind_of
+from .arrays import Arrays
+from .decisions import Kind, decide, kind_of
 
 Judge = Callable[[Arrays, Any], tuple[str, float] | None]
 """Outputs and labels -> name and value of a metric; None if it does not apply."""

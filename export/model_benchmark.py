@@ -5,16 +5,17 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from export.arrays import Arrays, part
-from export.compaction.compact import compact
-from export.examples import named
-from export.formats import FORMATS, Format, WriteOptions
-from export.real_models import build, prune, settle
-from export.signature import Signature, signature_of
-from export.size import SizeReport, size_report
-from export.timing import Load, latency, load_cost
-from export.verification import verify
 from lth_tf.errors import RunError
+
+from .arrays import Arrays, part
+from .compaction.compact import compact
+from .examples import named
+from .formats import FORMATS, Format, WriteOptions
+from .real_models import build, prune, settle
+from .signature import Signature, signature_of
+from .size import SizeReport, size_report
+from .timing import Load, latency, load_cost
+from .verification import verify
 
 _BATCHES = (1, 8)
 _Result = TypeVar("_Result")

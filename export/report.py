@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from export.formats import FORMATS
-from export.layers import Kernel, costs, parameters
-from export.metrics import score
-from export.signature import predict, signature_of
+from .formats import FORMATS
+from .layers import Kernel, costs, parameters
+from .metrics import score
+from .signature import predict, signature_of
 
 if TYPE_CHECKING:
-    from export.command import Artifact
-    from export.ticket import Ticket
+    from .command import Artifact
+    from .ticket import Ticket
 
 _COLUMNS = (
     f"{'file':<40}{'bytes':>11}{'dense bytes':>13}{'ratio':>8}{'limit':>11}{'x limit':>9}"

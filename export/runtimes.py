@@ -1,8 +1,8 @@
 """Runs exported files in stock runtimes. A program of its own.
 
-    python -m export.runtimes run REQUEST.json
-    python -m export.runtimes time REQUEST.json
-    python -m export.runtimes load REQUEST.json
+    runtimes run REQUEST.json
+    runtimes time REQUEST.json
+    runtimes load REQUEST.json
 
 `run` prints the name of each runtime, a JSON string a line, before it starts, and
 writes the outputs to FOLDER/NAME.npz. `time` prints a JSON list with the
@@ -23,8 +23,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from export.arrays import count, in_batches
-from export.formats import FORMATS
+from .arrays import count, in_batches
+from .formats import FORMATS
 
 _FIRST = (1, 7)  # batch sizes before the others
 _BATCH = 64

@@ -16,9 +16,10 @@ import numpy as np
 import tensorflow as tf
 from keras.ops import convert_to_numpy as to_numpy
 
-from export.arrays import Arrays, in_batches
 from lth_tf.errors import UsageError
 from lth_tf.keras_internals import all_layers, built_with, called_with
+
+from .arrays import Arrays, in_batches
 
 INPUT, OUTPUT = "inputs", "outputs"
 

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy as to_numpy
 
-from export.renamed import renamed_argument
-from export.saved_model.coding import BYTES
+from .renamed import renamed_argument
+from .saved_model.coding import BYTES
 
 _KERNEL_TYPES = ("float32", "float16", "bfloat16")
 _NOT_KERNELS = ("bias", "gamma", "beta", "scale", "alpha")

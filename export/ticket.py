@@ -6,19 +6,20 @@ import pathlib
 
 import keras
 
-from export import examples as examples_of
-from export.arrays import Arrays, part
-from export.examples import Examples
-from export.metrics import Judge, compiled_metrics
-from export.signature import INPUT, Signature, signature_of
-from export.size import kernel_arrays
-from export.stripping import strip
 from lth_tf import datasets
 from lth_tf.errors import UsageError
 from lth_tf.masking.model import load_model
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
 from lth_tf.tickets.load import load_ticket, winning_level
+
+from . import examples as examples_of
+from .arrays import Arrays, part
+from .examples import Examples
+from .metrics import Judge, compiled_metrics
+from .signature import INPUT, Signature, signature_of
+from .size import kernel_arrays
+from .stripping import strip
 
 _REPRESENTATIVE = 256  # examples that int8 ranges are chosen by
 

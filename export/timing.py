@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from export.formats import format_of
-from export.verification import RUNTIMES_PROGRAM
 from lth_tf.cli.process import run_program
 from lth_tf.errors import UsageError
+
+from .formats import format_of
+from .verification import RUNTIMES_PROGRAM
 
 
 @dataclasses.dataclass(frozen=True)

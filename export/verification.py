@@ -12,16 +12,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from export.arrays import Arrays, count, part
-from export.decisions import agreement, kind_of
-from export.examples import named
-from export.formats import Format, Runtime, format_of
-from export.renamed import renamed_argument
-from export.signature import predict, signature_of
 from lth_tf.cli.process import ProgramError, run_program
 from lth_tf.errors import RunError, UsageError
 
-RUNTIMES_PROGRAM = pathlib.Path(__file__).with_name("runtimes.py")
+from .arrays import Arrays, count, part
+from .decisions import agreement, kind_of
+from .examples import named
+from .formats import Format, Runtime, format_of
+from .renamed import renamed_argument
+from .signature import predict, signature_of
+
+RUNTIMES_PROGRAM = f"{__package__}.runtimes"
 
 # Largest difference allowed, as a share of the range of the model's outputs.
 TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "int8": 0.15}

@@ -1,9 +1,9 @@
 """Lottery tickets for Keras 3 and TensorFlow: find them, study them, ship them."""
 
-from etils import epy
+from lth_tf.lazy import lazy_api
 
 # Loaded at first use, so that `import lth_tf` and `--help` do not wait for TensorFlow.
-with epy.lazy_api_imports(globals()):
+with lazy_api(globals()):
     from lth_tf import runs
     from lth_tf.config import ExperimentConfig
     from lth_tf.datasets import from_arrays

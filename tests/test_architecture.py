@@ -12,6 +12,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # A room imports from its own line and the ones below.
 ROOMS = [
+    {"__main__"},
     {"tuning"},
     {"tickets"},
     {"methods", "controls", "training", "to_tf_keras"},
@@ -20,7 +21,16 @@ ROOMS = [
     {"masking"},
     {"cli", "config"},
     {"options"},
-    {"files", "locks", "registry", "seeding", "backend", "keras_internals", "tensorflow_internals"},
+    {
+        "files",
+        "locks",
+        "registry",
+        "seeding",
+        "backend",
+        "keras_internals",
+        "lazy",
+        "tensorflow_internals",
+    },
     {"errors"},
 ]
 HEIGHT = {name: -height for height, names in enumerate(ROOMS) for name in names}
@@ -54,9 +64,13 @@ def imported(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if node.level:
+                package = path.relative_to(ROOT).parts[: -node.level]
+                module = ".".join([*package, *filter(None, [module])])
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
 def test_packages_import_one_way():
@@ -66,6 +80,17 @@ def test_packages_import_one_way():
         assert "experiments" not in {n.split(".")[0] for n in imported(path)}, path
     for path in sources("experiments"):
         assert "export" not in {n.split(".")[0] for n in imported(path)}, path
+
+
+@pytest.mark.parametrize("package", ["experiments", "export"])
+def test_what_is_installed_elsewhere_imports_itself_relatively(package):
+    """The folder's name is `lth_tf.experiments` or `lth_tf.export` where it is installed."""
+    for path in sources(package):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            assert package not in {name.split(".")[0] for name in names}, path
 
 
 def test_modules_import_downwards():

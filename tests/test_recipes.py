@@ -17,7 +17,10 @@ from lth_tf.tickets.find import find_tickets
 from lth_tf.tickets.procedure import control_label
 
 TEXT = (pathlib.Path(__file__).parents[1] / "WORKSPACE.md").read_text()
-EXAMPLES = re.findall(r"^### (.+?)$.*?```python\n(.*?)```", TEXT, re.DOTALL | re.MULTILINE)
+# Title, the folder of the new file, its text.
+EXAMPLES = re.findall(
+    r"^### (Add .+?)$.*?`([\w/]+)/\w+\.py`.*?```python\n(.*?)```", TEXT, re.DOTALL | re.MULTILINE
+)
 
 
 @pytest.fixture
@@ -33,12 +36,14 @@ def examples(monkeypatch):
     )
     for registry in registries:
         monkeypatch.setattr(registry, "_items", {n: registry.get(n) for n in registry.names()})
-    for title, code in EXAMPLES:
-        exec(compile(code, title, "exec"), {"__name__": f"recipe_{len(title)}"})
+    for title, folder, code in EXAMPLES:
+        package = folder.replace("/", ".")
+        names = {"__name__": f"{package}.recipe_{len(title)}", "__package__": package}
+        exec(compile(code, title, "exec"), names)
 
 
 def test_every_recipe_has_an_example():
-    assert [title for title, _ in EXAMPLES] == [
+    assert [title for title, _, _ in EXAMPLES] == [
         "Add a network",
         "Add a pruning criterion",
         "Add a method",

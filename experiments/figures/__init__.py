@@ -5,13 +5,12 @@ A figure is a function `(numbers) -> Figure | None`: None where there are no num
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from experiments.results import Row
+import altair as alt
+
 from lth_tf.registry import Registry
 
-if TYPE_CHECKING:
-    import altair as alt
+from ..results import Row
 
 FIGURES = Registry("figure", package=__name__)
 
@@ -30,12 +29,10 @@ class Figure:
     name: str
     title: str
     caption: str
-    charts: "list[alt.LayerChart]"
+    charts: list[alt.LayerChart]
 
-    def side_by_side(self, width: int = 380, height: int = 260) -> "alt.Chart":
+    def side_by_side(self, width: int = 380, height: int = 260) -> alt.Chart:
         """Returns the charts as one, two in a row."""
-        import altair as alt
-
         sized = [chart.properties(width=width, height=height) for chart in self.charts]
         return alt.concat(*sized, columns=2).resolve_scale(color="shared")
 

@@ -2,9 +2,9 @@
 
 import altair as alt
 
-from experiments.figures import Figure, Numbers, register
-from experiments.figures.marks import LEGEND, REMAINING, mean_and_band
-from experiments.results import Row, measured, nearest_densities
+from ..results import Row, measured, nearest_densities
+from . import Figure, Numbers, register
+from .marks import LEGEND, REMAINING, mean_and_band
 
 
 @register("curves", order=2)

@@ -1,8 +1,8 @@
 """Accuracy at a few points of training."""
 
-from experiments.figures import Figure, Numbers, register
-from experiments.figures.marks import against_size
-from experiments.results import at_iterations, measured
+from ..results import at_iterations, measured
+from . import Figure, Numbers, register
+from .marks import against_size
 
 
 @register("iterations", order=3)

@@ -2,7 +2,7 @@
 
 import altair as alt
 
-from experiments.results import Row
+from ..results import Row
 
 # Okabe & Ito: told apart by the colour-blind too.
 _COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]

@@ -1,8 +1,8 @@
 """How fast and how well tickets of each size learn."""
 
-from experiments.figures import Figure, Numbers, register
-from experiments.figures.marks import against_size
-from experiments.results import measured
+from ..results import measured
+from . import Figure, Numbers, register
+from .marks import against_size
 
 
 @register("tickets", order=1)

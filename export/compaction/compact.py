@@ -19,10 +19,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from export.compaction.unit_rules import PINNED, Add, Rule, rule_of
 from lth_tf.errors import UsageError
 from lth_tf.keras_internals import called_with, calls_in_order, has_graph, returned
 from lth_tf.masking.model import get_masks
+
+from .unit_rules import PINNED, Add, Rule, rule_of
 
 
 def compact(model: keras.Model) -> keras.Model:

@@ -11,11 +11,12 @@ import tempfile
 import keras
 import numpy as np
 
-from export.stripping import strip
 from lth_tf.cli.process import ProgramError, run_program
 from lth_tf.errors import RunError, UsageError
 
-_PROGRAM = pathlib.Path(__file__).with_name("tfmot_program.py")
+from ..stripping import strip
+
+_PROGRAM = f"{__package__}.tfmot_program"
 _BATCH = 60
 
 

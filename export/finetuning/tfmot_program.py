@@ -3,7 +3,7 @@
 Started by `export.finetune`, because that package must not be imported where Keras 3 is at
 work (see `lth_tf.to_tf_keras`):
 
-    python tfmot_program.py MODEL.keras DATA.npz OUT.npz '{"cluster": 16, "qat": true, ...}'
+    tfmot_program MODEL.keras DATA.npz OUT.npz '{"cluster": 16, "qat": true, ...}'
 
 It builds the model with the same weights in tf_keras, fine-tunes it with its
 zeros kept, and writes the weights of every layer to OUT.npz as "LAYER/INDEX".

@@ -2,9 +2,10 @@
 
 import pathlib
 
-from export.formats.base import Format, Runner, Runtime, Stored, WriteOptions
 from lth_tf.errors import UsageError
 from lth_tf.registry import Registry
+
+from .base import Format, Runner, Runtime, Stored, WriteOptions
 
 FORMATS = Registry("format", package=__name__)
 

@@ -12,12 +12,12 @@ import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from export.arrays import Arrays
+from ..arrays import Arrays
 
 if TYPE_CHECKING:
     import keras
 
-    from export.signature import Signature
+    from ..signature import Signature
 
 DTYPES = ("float32", "float16", "int8")
 """What the weights of kernels can be stored as."""

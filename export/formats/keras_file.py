@@ -4,8 +4,8 @@ import pathlib
 
 import numpy as np
 
-from export.arrays import Arrays
-from export.formats import Format, Runner, Runtime, Stored, WriteOptions, register
+from ..arrays import Arrays
+from . import Format, Runner, Runtime, Stored, WriteOptions, register
 
 
 def open_keras(path: str) -> Runner:
@@ -13,7 +13,7 @@ def open_keras(path: str) -> Runner:
     import keras
     import tensorflow as tf
 
-    from export.signature import signature_of
+    from ..signature import signature_of
 
     model = keras.models.load_model(path, compile=False)
     signature = signature_of(model)
@@ -40,7 +40,7 @@ class KerasFile(Format):
 
     def write(self, model, path, signature, options: WriteOptions) -> list[Stored]:
         """Saves the model."""
-        from export.size import kernel_arrays
+        from ..size import kernel_arrays
 
         model.save(path)
         return [

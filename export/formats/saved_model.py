@@ -4,8 +4,8 @@ import pathlib
 
 import numpy as np
 
-from export.arrays import Arrays
-from export.formats import Format, Runner, Runtime, Stored, WriteOptions, register
+from ..arrays import Arrays
+from . import Format, Runner, Runtime, Stored, WriteOptions, register
 
 
 def _load(path: str) -> Runner:
@@ -82,19 +82,19 @@ class SavedModel(Format):
 
     def write(self, model, path, signature, options: WriteOptions) -> list[Stored]:
         """Writes the compact SavedModel."""
-        from export.saved_model.write import write_saved_model
+        from ..saved_model.write import write_saved_model
 
         return write_saved_model(model, path, signature, options.dtype)
 
     def write_dense(self, model, path, signature, options: WriteOptions) -> None:
         """Writes an ordinary SavedModel."""
-        from export.saved_model.write import dense_saved_model
+        from ..saved_model.write import dense_saved_model
 
         dense_saved_model(model, path, signature)
 
     def payload_bytes(self, model, dtype: str) -> int:
         """Returns what the coded kernels take before they are deflated."""
-        from export.saved_model.write import payload_bytes
+        from ..saved_model.write import payload_bytes
 
         return payload_bytes(model, dtype)
 

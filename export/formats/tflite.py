@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from export.arrays import Arrays
-from export.formats import Format, Runner, Runtime, Stored, WriteOptions, register
+from ..arrays import Arrays
+from . import Format, Runner, Runtime, Stored, WriteOptions, register
 
 _SIGNATURE = "serving_default"
 
@@ -119,19 +119,19 @@ class TFLite(Format):
 
     def write(self, model, path, signature, options: WriteOptions) -> list[Stored]:
         """Writes the sparse file."""
-        from export.tflite.convert import write_tflite
+        from ..tflite.convert import write_tflite
 
         return write_tflite(model, path, signature, options)
 
     def write_dense(self, model, path, signature, options: WriteOptions) -> None:
         """Writes the converter's file."""
-        from export.tflite.convert import dense_bytes
+        from ..tflite.convert import dense_bytes
 
         path.write_bytes(dense_bytes(model, signature, options))
 
     def speed_caveats(self, model, dtype: str) -> list[str]:
         """Returns where zeros do not make it faster."""
-        from export.tflite.speed_caveats import speed_caveats
+        from ..tflite.speed_caveats import speed_caveats
 
         return speed_caveats(model, dtype)
 

@@ -7,7 +7,7 @@ kernel by kernel, so that neither their number nor the memory they take grows wi
 import numpy as np
 import tensorflow as tf
 
-from export.saved_model.coding import Coded, deflated
+from .coding import Coded, deflated
 
 _raw = tf.raw_ops
 _shift_left = tf.bitwise.left_shift

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from export.saved_model.fold_constants import fold_constants
-from export.signature import Signature
+from ..signature import Signature
+from .fold_constants import fold_constants
 
 
 @dataclasses.dataclass(frozen=True)

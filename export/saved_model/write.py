@@ -12,15 +12,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from export.formats.base import Stored
-from export.renamed import renamed_argument
-from export.saved_model import decoding, forward, minify_graph
-from export.saved_model.coding import Coded, encode
-from export.signature import Signature, signature_of
-from export.size import kernel_arrays, kernels
 from lth_tf.errors import RunError, UsageError
 from lth_tf.files import atomic_path
 from lth_tf.keras_internals import all_layers
+
+from ..formats.base import Stored
+from ..renamed import renamed_argument
+from ..signature import Signature, signature_of
+from ..size import kernel_arrays, kernels
+from . import decoding, forward, minify_graph
+from .coding import Coded, encode
 
 GRAPH_FILE = "saved_model.pb"
 """What is in every SavedModel folder."""

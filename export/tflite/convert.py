@@ -12,19 +12,20 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from export.arrays import Arrays
-from export.examples import named
-from export.formats.base import CHOICES, DTYPES, WriteOptions
-from export.renamed import renamed_argument
-from export.saved_model.write import dense_saved_model
-from export.signature import Signature, signature_of
-from export.size import kernel_arrays
-from export.tflite.sparsify import Stored, rewrite
 from lth_tf.cli.tf_logging import held_back_stderr
 from lth_tf.errors import RunError, UsageError
 from lth_tf.files import write_bytes
 from lth_tf.keras_internals import all_layers
 from lth_tf.tensorflow_internals import quantize_whole_tensors
+
+from ..arrays import Arrays
+from ..examples import named
+from ..formats.base import CHOICES, DTYPES, WriteOptions
+from ..renamed import renamed_argument
+from ..saved_model.write import dense_saved_model
+from ..signature import Signature, signature_of
+from ..size import kernel_arrays
+from .sparsify import Stored, rewrite
 
 _CALIBRATION_EXAMPLES = 256
 _BRANCHING = ("While", "StatelessWhile", "If", "StatelessIf")

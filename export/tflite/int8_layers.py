@@ -4,9 +4,10 @@ import copy
 
 import numpy as np
 
-from export.tflite.csr import smallest
-from export.tflite.flatbuffer import Graph, Op
 from lth_tf.tensorflow_internals import tflite_schema as schema
+
+from .csr import smallest
+from .flatbuffer import Graph, Op
 
 
 def as_convolutions(graph: Graph, kernel: int, users: list[schema.OperatorT]) -> bool:

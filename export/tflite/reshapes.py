@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from export.tflite.flatbuffer import Graph, Op
+from .flatbuffer import Graph, Op
 
 
 def fix_reshapes(graph: Graph) -> None:

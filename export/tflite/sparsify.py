@@ -21,12 +21,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from export.formats.base import Stored
-from export.tflite.csr import Csr, encode, smallest
-from export.tflite.flatbuffer import File, Graph, Op
-from export.tflite.int8_layers import as_convolutions
-from export.tflite.reshapes import fix_reshapes, join_reshapes
 from lth_tf.tensorflow_internals import tflite_schema as schema
+
+from ..formats.base import Stored
+from .csr import Csr, encode, smallest
+from .flatbuffer import File, Graph, Op
+from .int8_layers import as_convolutions
+from .reshapes import fix_reshapes, join_reshapes
 
 _DIRECT = ((1, 0.06), (3, 0.03), (7, 0.02))
 _DIRECT_OTHERWISE = 0.012

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy as to_numpy
 
-from export.tflite.sparsify import direct_density
 from lth_tf.keras_internals import all_layers
+
+from .sparsify import direct_density
 
 _CONVOLUTIONS = (
     keras.layers.Conv1D,

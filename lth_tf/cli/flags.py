@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from absl import flags
 
+import lth_tf
+from lth_tf.cli.program import as_called
 from lth_tf.errors import UsageError
 from lth_tf.options import Options, bounds_text, part_classes, value_type
 
@@ -34,8 +36,8 @@ def parse(
 
     Returns:
         One object for each of `defaults`, with `positional` the list of those
-        arguments after them, or None if the help was asked for and
-        printed.
+        arguments after them, or None if the help or the version was asked for
+        and printed.
 
     Raises:
         UsageError: if a flag is unknown or a value does not fit.
@@ -55,6 +57,7 @@ def parse(
         text = "Values that differ from the defaults together; flags given beside it override it."
         flags.DEFINE_enum("preset", None, list(presets), text, flag_values=values)
     flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
+    flags.DEFINE_bool("version", False, "Show the version.", flag_values=values)
     try:
         rest = values([argv[0], *map(_today, argv[1:])])[1:]
     except flags.UnrecognizedFlagError as error:
@@ -66,7 +69,10 @@ def parse(
     if rest and not positional:
         raise UsageError(f"Expected flags (--name=value). Received: {rest[0]!r}.")
     if values["help"].value:
-        print(doc.strip(), "\n\nFlags:\n", _help(defaults, presets or {}), sep="")
+        print(as_called(doc.strip()), "\n\nFlags:\n", _help(defaults, presets or {}), sep="")
+        return None
+    if values["version"].value:
+        print(f"lth_tf {lth_tf.__version__}")
         return None
     preset = presets[values["preset"].value] if presets and values["preset"].value else {}
     chosen = [_chosen(options, values, preset) for options in defaults]

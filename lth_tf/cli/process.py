@@ -14,37 +14,37 @@ from lth_tf.errors import RunError
 _ROOT = str(pathlib.Path(__file__).parents[2])
 
 
-def run_program(file: pathlib.Path, *arguments: str, env: dict[str, str] | None = None) -> str:
-    """Runs a Python file and returns what it prints.
+def run_program(module: str, *arguments: str, env: dict[str, str] | None = None) -> str:
+    """Runs a module as a program and returns what it prints.
 
     Args:
-        file: the program; it can import what this process can import.
+        module: its dotted name, e.g. `f"{__package__}.runtimes"`.
         *arguments: its arguments.
         env: environment variables to add.
 
     Raises:
         ProgramError: if it fails or crashes.
     """
-    return "".join(lines_of(file, *arguments, env=env))
+    return "".join(lines_of(module, *arguments, env=env))
 
 
-def lines_of(
-    file: pathlib.Path, *arguments: str, env: dict[str, str] | None = None
-) -> Iterator[str]:
-    """Runs a Python file and yields each line it prints at once.
+def lines_of(module: str, *arguments: str, env: dict[str, str] | None = None) -> Iterator[str]:
+    """Runs a module as a program and yields each line it prints at once.
 
     The process ends with the iteration: whoever stops iterating, by an error or by
     closing the generator, stops it.
 
     Args and errors are those of `run_program`.
     """
-    # -P: the program's folder must not hide other modules.
-    command = [sys.executable, "-P", str(file), *arguments]
     printed = []
     # In a file, because a pipe that nobody reads fills up and the program waits.
     with tempfile.TemporaryFile("w+", errors="replace") as stderr:
         child = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=_environment(env or {})
+            command(module, *arguments),
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env=environment(**(env or {})),
         )
         try:
             for line in child.stdout:
@@ -61,6 +61,30 @@ def lines_of(
             raise ProgramError(_reason(code, stderr.read()), "".join(printed))
 
 
+def command(module: str, *arguments: str) -> list[str]:
+    """Returns the words that start a module as a program with this Python.
+
+    `environment` lets it import this package.
+
+    Args:
+        module: its dotted name.
+        *arguments: its arguments.
+    """
+    # -P: what lies in the working folder must not hide other modules.
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def environment(**added: str) -> dict[str, str]:
+    """Returns the environment of a program that imports this package from where it lies.
+
+    Args:
+        **added: variables to add.
+    """
+    paths = [_ROOT, os.environ.get("PYTHONPATH", "")]
+    path = os.pathsep.join(path for path in paths if path)
+    return {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONPATH": path, **added}
+
+
 class ProgramError(RunError):
     """A program in a process of its own failed.
 
@@ -71,12 +95,6 @@ class ProgramError(RunError):
     def __init__(self, reason: str, output: str):
         super().__init__(reason)
         self.output = output
-
-
-def _environment(added: dict[str, str]) -> dict[str, str]:
-    paths = [_ROOT, os.environ.get("PYTHONPATH", "")]
-    path = os.pathsep.join(path for path in paths if path)
-    return {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONPATH": path, **added}
 
 
 def _reason(code: int, stderr: str) -> str:

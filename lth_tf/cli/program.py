@@ -1,10 +1,14 @@
-"""How every program of this project ends."""
+"""How every program of this project is called, and how it ends."""
 
+import importlib.util
 import os
+import pathlib
+import re
 import sys
 from collections.abc import Callable
 
 from lth_tf.errors import RunError, UsageError
+from lth_tf.lazy import missing_extra
 
 INTERRUPTED = 130  # exit code
 
@@ -19,6 +23,11 @@ def run_main(work: Callable[[], None]) -> int:
     try:
         work()
         sys.stdout.flush()
+    except ModuleNotFoundError as error:
+        if not (hint := missing_extra(error)):
+            raise
+        print(f"error: {hint}", file=sys.stderr)
+        return 2
     except (UsageError, RunError) as error:
         flags = ", ".join(f"--{name}" for name in error.arguments)
         print(f"error: {error}{flags and f' See {flags}.'}", file=sys.stderr)
@@ -34,8 +43,65 @@ def run_main(work: Callable[[], None]) -> int:
     return 0
 
 
+def command(name: str) -> str:
+    """Returns how a person starts a program of this project.
+
+    Args:
+        name: the program, e.g. "report" or "export".
+
+    Returns:
+        "lth NAME" where lth_tf is installed, "python -m experiments.NAME" in a checkout; with
+        a path before it if that is not on their PATH.
+    """
+    if not _installed():
+        return f"{python()} -m {_module(name)}"
+    script = pathlib.Path(sys.executable).with_name("lth")
+    if not script.exists():
+        return f"{python()} -m lth_tf {name}"
+    return f"lth {name}" if python() == "python" else f"{_shorter(script)} {name}"
+
+
+def as_called(doc: str) -> str:
+    """Returns a program's docstring with its commands as this installation has them.
+
+    Args:
+        doc: text with commands of a checkout, e.g. "python -m experiments.conv6".
+    """
+    if not _installed():
+        return doc
+    return re.sub(
+        r"python -m ((?:experiments|export)[\w.]*)", lambda m: f"lth {short_name(m[1])}", doc
+    )
+
+
+def short_name(module: str) -> str:
+    """Returns what `lth` calls a module of the checkout.
+
+    Example:
+    >>> short_name("experiments.conv6"), short_name("export"), short_name("export.benchmark")
+    ('conv6', 'export', 'export.benchmark')
+    """
+    return module.removeprefix("experiments.")
+
+
 def python() -> str:
     """Returns how a person calls this Python: "python", or a path if it is not on their PATH."""
     if sys.prefix == sys.base_prefix or os.environ.get("VIRTUAL_ENV") == sys.prefix:
         return "python"
-    return os.path.relpath(sys.executable)
+    return _shorter(pathlib.Path(sys.executable))
+
+
+def _shorter(file: pathlib.Path) -> str:
+    return min(os.path.relpath(file), str(file), key=len)
+
+
+def _module(name: str) -> str:
+    return name if name.split(".")[0] == "export" else f"experiments.{name}"
+
+
+def _installed() -> bool:
+    """Returns whether programs are part of lth_tf here, not folders of the checkout beside it."""
+    running = getattr(sys.modules["__main__"], "__spec__", None)
+    if running and running.name.split(".")[0] in ("experiments", "export"):
+        return False
+    return importlib.util.find_spec("lth_tf.experiments") is not None

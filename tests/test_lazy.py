@@ -1,0 +1,98 @@
+import configparser
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from lth_tf.lazy import EXTRAS, MissingPackage, lazy_imports, missing_extra
+
+ROOT = pathlib.Path(__file__).parents[1]
+MODULES = {"scikit-learn": "sklearn", "vl-convert-python": "vl_convert"}
+
+
+def extras():
+    """Returns extra -> the modules that it installs."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    found = {}
+    for extra, lines in config["options.extras_require"].items():
+        names = [re.match(r"[\w-]+", line)[0] for line in lines.split("\n") if line.strip("# ")]
+        found[extra] = {MODULES.get(name, name.replace("-", "_")) for name in names}
+    return found
+
+
+def test_every_package_of_an_extra_is_known_by_it():
+    declared = extras()
+    for module, extra in EXTRAS.items():
+        assert module in declared[extra], (module, extra)
+    asked_for = set.union(
+        *(declared[name] for name in declared if name not in ("gpu", "all", "test"))
+    )
+    assert asked_for == set(EXTRAS)
+
+
+def test_all_is_everything_but_gpu_and_test():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    named = re.search(r"\[(.*)\]", config["options.extras_require"]["all"])[1].split(",")
+    assert set(named) == set(extras()) - {"gpu", "all", "test"}
+
+
+def test_another_missing_module_is_left_alone():
+    assert missing_extra(ModuleNotFoundError("No module named 'mine'", name="mine")) == ""
+    assert missing_extra(ImportError("cannot import name", name="altair")) == ""
+
+
+def test_a_lazy_import_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "altair", None)
+    with lazy_imports():
+        import altair
+    with pytest.raises(MissingPackage, match=r"pip install 'lth_tf\[report\]'") as caught:
+        altair.Chart  # noqa: B018
+    assert isinstance(caught.value, ImportError)
+
+
+def test_relative_imports_are_lazy_too():
+    code = (
+        "__package__ = 'experiments'\nimport sys\nfrom lth_tf.lazy import lazy_imports\n"
+        "with lazy_imports():\n    from . import results\n    from .figures import marks\n"
+        "assert 'experiments.results' not in sys.modules\n"
+        "assert results.measured.__name__ == 'measured'\n"
+        "assert 'experiments.results' in sys.modules\n"
+        "assert marks.against_size.__module__ == 'experiments.figures.marks'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    ("module", "missing", "arguments", "extra"),
+    [
+        ("experiments.lenet", "sklearn", ["--dataset=digits", "--iterations=1"], "data"),
+        ("experiments.lenet", "tensorflow_datasets", ["--dataset=mnist"], "data"),
+        ("experiments.tune", "keras_tuner", ["--dataset=digits"], "tune"),
+        ("experiments.report", "altair", ["RUN"], "report"),
+    ],
+)
+def test_a_program_names_the_extra_that_it_needs(
+    finished_run, tmp_path, module, missing, arguments, extra
+):
+    code = (
+        f"import runpy, sys\nsys.modules[{missing!r}] = None\n"
+        f"sys.argv = ['program', *sys.argv[1:]]\nrunpy.run_module({module!r}, run_name='__main__')"
+    )
+    arguments = [str(finished_run.path) if a == "RUN" else a for a in arguments]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: Expected the package {missing}. Received: it is not installed. "
+        f"pip install 'lth_tf[{extra}]'\n"
+    )
