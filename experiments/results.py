@@ -16,7 +16,8 @@ from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
 from lth_tf.tickets import judging
 from lth_tf.tickets.procedure import control_label
-from lth_tf.tickets.winning import smallest_winning
+from lth_tf.tickets.verdict import judge_runs
+from lth_tf.tickets.verdict_text import told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,38 +185,27 @@ def at_iterations(rows: list[Row], wanted: Iterable[int]) -> list[Row]:
 
 def outcome(run_dir: RunDir) -> str:
     """Returns the smallest winning ticket of a run and the command that exports it."""
+    verdict = judge_runs([run_dir])
+    if not run_dir.config().method.finds_tickets and verdict.levels:
+        return _gradual_outcome(run_dir)
+    words = told(verdict)
+    if verdict.smallest is not None:
+        words += f"\n{_export_command(run_dir, verdict.smallest.level)}"
+    return words
+
+
+def _export_command(run_dir: RunDir, level: int) -> str:
+    return f"Export it: {command('export')} --run={run_dir.path} --level={level}"
+
+
+def _gradual_outcome(run_dir: RunDir) -> str:
     summaries = [run_dir.summary(stage) for stage in run_dir.finished() if not stage.control]
-    if not summaries or summaries[0]["level"] != 0:
-        return "The dense network, level 0, is not trained: there is nothing to compare with."
-    if len(summaries) == 1:
-        return "Only the dense network is trained so far."
-    best = smallest_winning(summaries)
-    dense = summaries[0]
-    if not run_dir.config().method.finds_tickets:
-        return _gradual_outcome(run_dir, summaries)
-    if best is None:
-        return (
-            "No winning ticket: no level reaches the dense network's "
-            f"{_reached(dense)} by its early stop at iteration "
-            f"{dense['early_stop_iteration']:,}."
-        )
-    return (
-        f"Smallest winning ticket: level {best['level']}, {100 * best['density']:.2f} % of the "
-        f"weights. {_reached(best)} at iteration "
-        f"{best['early_stop_iteration']:,}; the dense network has "
-        f"{_reached(dense)} at {dense['early_stop_iteration']:,}.\n"
-        f"Export it: {command('export')} --run={run_dir.path} --level={best['level']}"
-    )
-
-
-def _gradual_outcome(run_dir: RunDir, summaries: list[dict[str, Any]]) -> str:
     smallest = min(summaries, key=lambda summary: summary["density"])
     return (
         f"Smallest network: level {smallest['level']}, {100 * smallest['density']:.2f} % of the "
         f"weights, {_reached(smallest)} at iteration "
         f"{smallest['early_stop_iteration']:,}; the dense network has "
-        f"{_reached(summaries[0])}.\n"
-        f"Export it: {command('export')} --run={run_dir.path} --level={smallest['level']}"
+        f"{_reached(summaries[0])}.\n{_export_command(run_dir, smallest['level'])}"
     )
 
 

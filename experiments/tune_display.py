@@ -12,6 +12,8 @@ from lth_tf.datasets import Data
 from lth_tf.runs.history import Evaluation
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
+from lth_tf.tickets.verdict import judge_level, judge_runs
+from lth_tf.tickets.verdict_text import comparison_told, told
 from lth_tf.tuning import ACCURACY, Project, Result, TicketTuner, TuningListener, address
 
 from .display import duration
@@ -147,7 +149,7 @@ def summary(results: list[Result], dense: dict[str, Any], project: Project) -> s
     write_csv(file, rows)
     names = list(results[0].values)
     lines = ["", "By objective:", columns(names), *map(row, results), _reference(dense), ""]
-    lines += _best(results[0], dense)
+    lines += _best(results[0], project)
     lines += [
         f"Table:     {file}",
         f"Figures:   {command('report')} {project.path}",
@@ -155,8 +157,11 @@ def summary(results: list[Result], dense: dict[str, Any], project: Project) -> s
     return "\n".join(lines)
 
 
-def _best(best: Result, dense: dict[str, Any]) -> list[str]:
+def _best(best: Result, project: Project) -> list[str]:
     outcome = best.outcome
+    dense = judge_runs([project.dense])
+    if dense.nothing:
+        return [told(dense)]
     if not outcome.accurate:
         return [
             "No trial has a level within the tolerance. Try a larger --tolerance, more "
@@ -168,10 +173,12 @@ def _best(best: Result, dense: dict[str, Any]) -> list[str]:
     )
     if not outcome.level:
         return [found + " That is the dense one: no ticket is within the tolerance."]
-    test = RunDir(best.path).summary(Stage(outcome.level))["early_stop_test_accuracy"]
+    verdict = judge_level(project.dense, RunDir(best.path), outcome.level)
+    (level,) = verdict.levels
     return [
-        f"{found} Its test accuracy, looked at only now: {100 * test:.2f} %; "
-        f"the dense network has {100 * dense['early_stop_test_accuracy']:.2f} %.",
+        f"{found} Its test accuracy, looked at only now: {100 * level.value:.2f} %; "
+        f"the dense network has {100 * verdict.dense_value:.2f} %.",
+        f"{comparison_told(level.comparison, verdict.metric)}.",
         f"Export it: {command('export')} --run={best.path} --level={outcome.level}",
     ]
 

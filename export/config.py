@@ -18,9 +18,10 @@ class ExportOptions(Options):
     level: int | None = option(
         None, "Level of the run. Default: that of the smallest winning ticket.", minimum=0
     )
-    tolerance: float = option(
-        0.0,
-        "Points of test accuracy (percent) a winning ticket may be below the dense network.",
+    tolerance: float | None = option(
+        None,
+        "Points of test accuracy (percent) a winning ticket may be below the dense network. "
+        "Default: the sampling error of the test data; 0 is the paper's definition.",
         minimum=0.0,
         maximum=100.0,
     )

@@ -59,7 +59,7 @@ def load(
     level: int | None = None,
     *,
     weights: str = "trained",
-    tolerance: float = 0.0,
+    tolerance: float | None = None,
     examples: str = "",
     data_dir: str = "",
     refuse_dense: bool = True,
@@ -71,7 +71,8 @@ def load(
         level: which; None takes that of the smallest winning ticket.
         weights: "trained", or "origin" for those that training starts from.
         tolerance: points of test accuracy (percent) that a winning ticket may be below the
-            dense network.
+            dense network. None: the sampling error of the test data; 0: the paper's
+            definition.
         examples: file of inputs, see `export.examples.read`; for runs of `model.fit`.
         data_dir: TFDS folder.
         refuse_dense: complain of a model without zeros.
@@ -81,7 +82,8 @@ def load(
     """
     run_dir = RunDir(run)
     config = run_dir.config()
-    level = winning_level(run_dir, tolerance / 100) if level is None else level
+    if level is None:
+        level = winning_level(run_dir, None if tolerance is None else tolerance / 100)
     model = load_ticket(run_dir, level, weights=weights, scale=False)
     trained = weights == "trained"
     signature = signature_of(model)

@@ -43,7 +43,7 @@ NUMPY_ONLY = [
     "pruning",
     "pruning.select",
     "runs.run_dir",
-    "tickets.winning",
+    "tickets.verdict_text",
     "tickets.procedure",
     "methods.imp",
     "methods.gradual",

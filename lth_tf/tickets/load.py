@@ -10,7 +10,7 @@ from lth_tf.files import damaged
 from lth_tf.masking.model import load_model, set_masks, set_weights, strip_masks
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
-from lth_tf.tickets.winning import smallest_winning
+from lth_tf.tickets.verdict import judge_runs
 
 
 def load_ticket(
@@ -92,31 +92,29 @@ def new_network(run_dir: RunDir) -> keras.Model:
     return networks.build(config.network, shape, classes, config.seed, config.dropout_rate)
 
 
-def winning_level(run_dir: RunDir, tolerance: float = 0.0) -> int:
+def winning_level(run_dir: RunDir, tolerance: float | None = None) -> int:
     """Returns the level of the smallest winning ticket.
 
     Args:
         run_dir: a run with a finished dense network.
-        tolerance: what it may be worse by than the dense network; of accuracies a fraction.
+        tolerance: what it may be worse by than the dense network, of accuracies a fraction;
+            None is the sampling error of the test data, 0 the paper's definition.
 
     Raises:
-        UsageError: if level 0 is not there, or no ticket wins.
+        UsageError: if the dense network is not there or has not learned, or no ticket wins.
     """
-    summaries = [run_dir.summary(stage) for stage in run_dir.finished() if not stage.control]
-    if not summaries or summaries[0]["level"] != 0:
-        raise UsageError(
-            f"Expected a run with a finished dense network. Received: {run_dir.path}, without "
-            "level 0. Let the experiment run on."
+    verdict = judge_runs([run_dir], tolerance=tolerance)
+    if verdict.smallest is None:
+        within = "its sampling error" if tolerance is None else f"{100 * tolerance:g} points"
+        why = (
+            verdict.nothing or f"no level is as good as the dense one within {within}, and as fast"
         )
-    best = smallest_winning(summaries, tolerance)
-    if best is None:
         raise UsageError(
-            f"Expected a run with a winning ticket. Received: {run_dir.path}, where no level "
-            f"reaches the dense network within {100 * tolerance:g} points as fast. "
+            f"Expected a run with a winning ticket. Received: {run_dir.path}: {why}. "
             "Choose a level, or a larger tolerance.",
             arguments=("level", "tolerance"),
         )
-    return best["level"]
+    return verdict.smallest.level
 
 
 def _scaled(model: keras.Model, divisor: float) -> keras.Model:

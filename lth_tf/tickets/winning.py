@@ -1,4 +1,4 @@
-"""Which tickets win."""
+"""Which tickets win by the paper's definition; `verdict` says what is beyond chance."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def wins(ticket: dict[str, Any], dense: dict[str, Any], tolerance: float = 0.0) 
     Args:
         ticket: the summary of a ticket's training.
         dense: the summary of the dense network's.
-        tolerance: what the ticket may be worse by; of accuracies a fraction.
+        tolerance: what the ticket may be worse by; of accuracies a fraction. The paper has none.
 
     Source:
         Frankle & Carbin 2019, arXiv:1803.03635, section 1.
@@ -31,17 +31,3 @@ def wins(ticket: dict[str, Any], dense: dict[str, Any], tolerance: float = 0.0) 
     return ticket["early_stop_iteration"] <= dense["early_stop_iteration"] and at_least_as_good(
         reached, wanted, mode, tolerance
     )
-
-
-def smallest_winning(
-    summaries: list[dict[str, Any]], tolerance: float = 0.0
-) -> dict[str, Any] | None:
-    """Returns the summary of the smallest winning ticket, or None.
-
-    Args:
-        summaries: those of the levels without controls, level 0 first.
-        tolerance: as in `wins`.
-    """
-    dense, *tickets = summaries
-    winners = [ticket for ticket in tickets if wins(ticket, dense, tolerance)]
-    return min(winners, key=lambda ticket: ticket["density"], default=None)
