@@ -172,22 +172,22 @@ def _print_plan(
     tf_logging.import_tensorflow()
     from lth_tf.masking.model import get_weights
     from lth_tf.tickets.find import new_model
-    from lth_tf.tickets.procedure import control_names
+    from lth_tf.tickets.procedure import stages
 
     config = replicates[0]
     data = load_data(config, options)
     sizes = remaining(config, data)
     for level, left in enumerate(sizes):
         print(f"level {level:>3}{100 * left / sizes[0]:9.2f} % remaining{left:13,} weights")
-    stages = len(sizes) * (1 + len(control_names(config)))
+    trainings = len(stages(config))
     weights = sum(value.nbytes for value in get_weights(new_model(config, data, "init")).values())
-    written = stages * (weights + sizes[0] // 8) + weights
+    written = trainings * (weights + sizes[0] // 8) + weights
     count = len(replicates)
     if details := config.method.details(config):
         print(f"\n{details}", end="")
     print(
-        f"\n{count} replicate{'s' if count > 1 else ''} of {stages} trainings of "
-        f"{config.iterations:,} iterations: {count * stages * config.iterations:,} in all; "
+        f"\n{count} replicate{'s' if count > 1 else ''} of {trainings} trainings of "
+        f"{config.iterations:,} iterations: {count * trainings * config.iterations:,} in all; "
         f"{count * written / 1e6:,.0f} MB on disk.\n"
         f"Results would be in {paths[0]}. Nothing was trained."
     )

@@ -10,7 +10,7 @@ from lth_tf.config import ExperimentConfig
 from lth_tf.runs.history import Evaluation
 from lth_tf.runs.stage import Stage
 from lth_tf.tickets.listener import RunListener
-from lth_tf.tickets.procedure import control_names
+from lth_tf.tickets.procedure import stages
 
 COLUMNS = "level  control    % remaining   early stop   accuracy there   final accuracy   seconds"
 _ESTIMATE_AFTER = 100  # iterations
@@ -43,7 +43,7 @@ class Display(RunListener):
         self._header = header
         self._levels = config.method.levels(config)
         self._iterations = config.iterations
-        self._stages_left = (self._levels + 1) * (1 + len(control_names(config)))
+        self._stages_left = len(stages(config))
         self._bar = None
         self._measured_from: tuple[float, int] | None = None
         self._estimated = False

@@ -43,6 +43,12 @@ def in_layer_call() -> bool:
     return global_state.get_global_attribute("current_call_ctx") is not None
 
 
+def in_training() -> bool:
+    """True while a layer or model is being called with training=True in this thread."""
+    context = global_state.get_global_attribute("current_call_ctx")
+    return bool(context is not None and context.get_value("training"))
+
+
 def is_bound(variable: keras.Variable) -> bool:
     """True unless a stateless function runs that was not given this variable's value."""
     if not in_stateless_scope():

@@ -35,6 +35,7 @@ class Ticket:
         start: how far the weights are trained already, in iterations (epochs in
             `model.fit`): the schedule of learning rates goes on from there.
         stop: where the training ends; None for the length of a level.
+        learned: name -> array that the method's hooks begin with, as `Hooks.learned` gave it.
     """
 
     stage: "Stage"
@@ -42,6 +43,7 @@ class Ticket:
     weights: Weights
     start: int = 0
     stop: int | None = None
+    learned: Weights = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +163,17 @@ class Method(Options):
     def needs(self, level: int) -> int | None:
         """Returns the level whose training a level's ticket is made from; None for none."""
         return level - 1 if level else None
+
+    def searches(self, level: int) -> bool:
+        """Returns whether a training of its own comes before a level's ticket: see `search`."""
+        return False
+
+    def search(self, level: int, context: Context) -> Ticket:
+        """Returns what the training starts from in which a level's masks are learned.
+
+        It is the stage `Stage(level, SEARCH)`; what it has learned is read by `prepare`.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.search")
 
     def prepare(self, level: int, context: Context) -> tuple[Masks, Weights]:
         """Returns the masks of a level and the weights it starts from.

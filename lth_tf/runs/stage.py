@@ -42,3 +42,6 @@ class Stage:
 
 # Before level 0: training up to the weights that every level starts from.
 ORIGIN = Stage(0, "origin")
+
+# The control of a level that is no control: the training in which its masks are learned.
+SEARCH = "search"

@@ -13,7 +13,7 @@ from lth_tf import networks, pruning
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
 from lth_tf.errors import UsageError
-from lth_tf.masking.arrays import density
+from lth_tf.masking.arrays import Masks, density
 from lth_tf.masking.model import get_masks, get_weights, set_masks, set_weights
 from lth_tf.methods.base import Ticket, Weights
 from lth_tf.methods.hooks import Hooks
@@ -27,14 +27,18 @@ from lth_tf.tickets.procedure import Procedure
 from lth_tf.training.derivatives import Derivatives
 from lth_tf.training.trainer import Trainer
 
+Trained = tuple[Weights, History | None] | tuple[Weights, History | None, Masks]
+
 
 class Learner(Protocol):
     """Trains a ticket, in whatever way."""
 
-    def train(
-        self, ticket: Ticket, listeners: Sequence[RunListener]
-    ) -> tuple[Weights, History | None]:
-        """Returns the weights at the end, pruned ones as 0, and what was measured."""
+    def train(self, ticket: Ticket, listeners: Sequence[RunListener]) -> "Trained":
+        """Returns the weights at the end, pruned ones as 0, and what was measured.
+
+        A third value are the masks at the end, where the learner knows that they may not
+        be the ticket's.
+        """
 
 
 def find_tickets(
@@ -153,9 +157,7 @@ class TrainerLearner:
         self._checkpoint_seconds = checkpoint_seconds
         self._hooks = hooks
 
-    def train(
-        self, ticket: Ticket, listeners: Sequence[RunListener]
-    ) -> tuple[Weights, History | None]:
+    def train(self, ticket: Ticket, listeners: Sequence[RunListener]) -> Trained:
         """Trains a ticket to its end.
 
         Raises:
@@ -176,7 +178,12 @@ class TrainerLearner:
                 self._run_dir.save_progress(stage, trainer.state())
                 saved = time.monotonic()
         history = None if stage == ORIGIN else trainer.history()
-        return get_weights(trainer.model), history
+        self._hooks.finish()
+        return (
+            {**get_weights(trainer.model), **self._hooks.learned()},
+            history,
+            get_masks(trainer.model),
+        )
 
     def _resume(self, ticket: Ticket) -> int:
         """Restarts or restores the trainer and returns the iteration it is at."""

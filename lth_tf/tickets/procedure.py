@@ -11,7 +11,7 @@ from lth_tf.methods.base import Context, Ticket, Weights
 from lth_tf.pruning.context import Network
 from lth_tf.runs.history import History
 from lth_tf.runs.run_dir import RunDir
-from lth_tf.runs.stage import ORIGIN, Stage
+from lth_tf.runs.stage import ORIGIN, SEARCH, Stage
 
 
 class Procedure:
@@ -94,6 +94,8 @@ class Procedure:
             return Ticket(stage, context.dense, self._initial(), stop=context.rewind)
         if not self._run_dir.has_origin():
             self._run_dir.save_origin(self._initial())
+        if stage.control == SEARCH:
+            return self._method.search(stage.level, context)
         masks, weights = self._method.prepare(stage.level, context)
         if not stage.control:
             return Ticket(stage, masks, weights, context.rewind)
@@ -103,20 +105,28 @@ class Procedure:
         masks, weights, start = control.prepare(stage.control, stage.level, masks, weights, context)
         return Ticket(stage, masks, weights, start)
 
-    def finish(self, ticket: Ticket, weights: Weights, history: History | None) -> None:
+    def finish(
+        self,
+        ticket: Ticket,
+        weights: Weights,
+        history: History | None,
+        masks: Masks | None = None,
+    ) -> None:
         """Records a stage that has been trained.
 
         Args:
             ticket: what it started from.
             weights: path -> array of every weight at its end, pruned ones as 0.
             history: what was measured on the way; None of the origin.
+            masks: those at its end; None if they are to be told from weights and ticket.
         """
         if ticket.stage == ORIGIN:
             self._run_dir.save_origin(weights)
             return
-        masks = ticket.masks
-        if not ticket.stage.control:
-            masks = self._method.finish(ticket, weights, self._context)
+        if masks is None:
+            masks = ticket.masks
+            if not ticket.stage.control:
+                masks = self._method.finish(ticket, weights, self._context)
         self._run_dir.save_stage(ticket.stage, masks, weights, history)
 
 
@@ -136,11 +146,11 @@ def plan(config: ProcedureConfig, dense: Masks, rates: dict[str, float]) -> list
 
 
 def stages(config: ProcedureConfig) -> list[Stage]:
-    """Returns the trainings of all levels, each level's ticket before its controls."""
+    """Returns the trainings of all levels: of each the search, the ticket, the controls."""
     return [
         Stage(level, name)
         for level in range(config.method.levels(config) + 1)
-        for name in ("", *control_names(config))
+        for name in ([SEARCH] * config.method.searches(level) + ["", *control_names(config)])
     ]
 
 
@@ -155,6 +165,8 @@ def control_names(config: ProcedureConfig) -> list[str]:
 
 def control_label(name: str) -> str:
     """Returns a control in words: "random reinit" for "reinit_0", "" for no control."""
+    if name == SEARCH:
+        return "search"
     kind = name.rpartition("_")[0]
     return CONTROLS.get(kind)().label() if kind else ""
 

@@ -32,3 +32,22 @@ def add_weight_decay(
         g + weight_decay * tf.convert_to_tensor(v) if len(v.shape) > 1 else g
         for g, v in zip(gradients, variables, strict=True)
     ]
+
+
+def slots_by_variable(
+    optimizer: keras.optimizers.Optimizer, variables: list[keras.Variable]
+) -> dict[int, list[keras.Variable]]:
+    """Returns id of a variable -> the optimizer's own variables for it, e.g. its momentum.
+
+    Args:
+        optimizer: built on the variables.
+        variables: those it was built on, in their order.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    found: dict[int, list[keras.Variable]] = {id(variable): [] for variable in variables}
+    for value in vars(optimizer).values():
+        if isinstance(value, list) and value is not variables and len(value) == len(variables):
+            for variable, slot in zip(variables, value, strict=True):
+                if isinstance(slot, keras.Variable) and slot is not variable:
+                    found[id(variable)].append(slot)
+    return found

@@ -1,5 +1,6 @@
 """One update of the weights."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import keras
@@ -7,12 +8,20 @@ import tensorflow as tf
 
 from lth_tf.config import ExperimentConfig
 from lth_tf.masking.effective import pruned_are_zero
-from lth_tf.masking.model import random_states, slots_of, to_numpy, weight_variables
+from lth_tf.masking.model import (
+    effective_states,
+    random_states,
+    slots_of,
+    to_numpy,
+    weight_variables,
+)
 from lth_tf.methods.hooks import Hooks
 from lth_tf.seeding import stream_seed
-from lth_tf.training.optimizers import add_weight_decay, make_optimizer
+from lth_tf.training.optimizers import add_weight_decay, make_optimizer, slots_by_variable
 from lth_tf.training.precision import computing_in
 from lth_tf.training.schedules import schedule
+
+Gradients = Mapping[str, tf.Tensor]
 
 
 class Step(Protocol):
@@ -61,7 +70,16 @@ class DenseStep:
         self._optimizer.build(self._variables)
         self._fresh_optimizer = [to_numpy(v) for v in self._optimizer.variables]
         self._paths = {id(v): path for path, v in weight_variables(model).items()}
-        self._masks = {id(slot.weight): slot.mask for slot in slots_of(model).values()}
+        self._names = self._paths | {
+            id(v): f"{path}#{name}"
+            for path, state in effective_states(model).items()
+            for name, v in state.items()
+        }
+        slots = slots_by_variable(self._optimizer, self._variables)
+        self._hooks.optimizer_slots = {
+            self._paths[id(v)]: slots[id(v)] for v in self._variables if id(v) in self._paths
+        }
+        self._masks = {path: slot.mask for path, slot in slots_of(model).items()}
         self._random_states = random_states(model)
 
     def state(self) -> dict[str, list[Any]]:
@@ -82,15 +100,12 @@ class DenseStep:
         """Makes one optimizer update and returns the loss before it."""
         self._set_random_states(iteration)
         self._hooks.before_update(iteration)
-        if self._schedule is not None:
-            # Of the iteration, not of the optimizer's count of its own updates, which
-            # starts at 0 after rewinding: Adam's bias correction goes with its slots.
-            self._optimizer.learning_rate.assign(self._schedule(iteration))
+        self._set_learning_rate(iteration)
         with tf.GradientTape() as tape:
             with computing_in(self._model, self._config.precision):
                 logits = self._model(inputs, training=True)
-            loss = self._loss(labels, logits)
             extra = additional_losses(self._model)
+            loss = self._hooks.loss(self._loss(labels, logits), inputs, logits, iteration)
             hooked = self._hooks.extra_loss(iteration)
             if hooked is not None:
                 extra.append(tf.cast(hooked, loss.dtype))
@@ -99,15 +114,47 @@ class DenseStep:
         gradients = tape.gradient(
             scaled, self._variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
-        if extra:
-            gradients = self._masked(gradients)
-        scale = self._optimizer.scale_loss(1.0)
-        decay = self._config.weight_decay and self._config.weight_decay * scale
-        self._optimizer.apply(add_weight_decay(gradients, self._variables, decay), self._variables)
         if self._config.precision == "mixed_float16":
+            scale = self._optimizer.scale_loss(1.0)
             gradients = [gradient / scale for gradient in gradients]
-        self._hooks.after_update(iteration, self._by_path(gradients))
+        own = [(g, v) for g, v in zip(gradients, self._variables, strict=True) if not self._name(v)]
+        soft = self._hooks.dense_gradients
+        named = self._named(gradients, masked=bool(extra) and not soft)
+
+        def apply(chosen: Gradients) -> None:
+            self._apply({n: self._masked(n, g) for n, g in chosen.items()} if soft else chosen, own)
+
+        self._hooks.update(iteration, named, apply)
+        self._hooks.after_update(iteration, self._named(gradients, masked=True) if soft else named)
         return loss
+
+    def _set_learning_rate(self, iteration: tf.Tensor) -> None:
+        # Of the iteration, not of the optimizer's count of its own updates, which starts
+        # at 0 after rewinding: Adam's bias correction goes with its slots.
+        rate = tf.constant(self._config.learning_rate)
+        if self._schedule is not None:
+            rate = self._schedule(iteration)
+        changed = self._hooks.learning_rate(rate, iteration)
+        if self._schedule is not None or changed is not rate:
+            self._optimizer.learning_rate.assign(changed)
+
+    def _apply(self, gradients: Gradients, own: list[tuple[tf.Tensor, Any]]) -> None:
+        """Updates the variables whose gradients are given by name, and the hooks' own.
+
+        What is left out is not touched: optimizers are built on all, and update any.
+        """
+        chosen = [(gradients[n], v) for v in self._variables if (n := self._name(v)) in gradients]
+        values, variables = zip(*chosen, *own, strict=True)
+        if self._config.weight_decay:
+            values = [
+                add_weight_decay([g], [v], self._config.weight_decay)[0]
+                if id(v) in self._paths or not self._name(v)
+                else g
+                for g, v in zip(values, variables, strict=True)
+            ]
+        if self._config.precision == "mixed_float16":
+            values = [g * self._optimizer.scale_loss(1.0) for g in values]
+        self._optimizer.apply(list(values), list(variables))
 
     @pruned_are_zero()
     def measure(self, inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -125,19 +172,22 @@ class DenseStep:
             # A layer may draw more than once an iteration.
             state.assign(tf.cast(tf.stack([seed, iteration * 1024]), state.dtype))
 
-    def _masked(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Masks gradients that do not all come from where the layers read their weights."""
-        return [
-            g * tf.cast(self._masks[id(v)].value, g.dtype) if id(v) in self._masks else g
-            for g, v in zip(gradients, self._variables, strict=True)
-        ]
+    def _name(self, variable: Any) -> str:
+        return self._names.get(id(variable), "")
 
-    def _by_path(self, gradients: list[tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {
-            self._paths[id(v)]: g
+    def _named(self, gradients: list[tf.Tensor], masked: bool) -> dict[str, tf.Tensor]:
+        """Returns name -> gradient; masked if they do not all come from masked reads."""
+        named = {
+            self._name(v): g
             for g, v in zip(gradients, self._variables, strict=True)
-            if id(v) in self._paths
+            if self._name(v)
         }
+        return {n: self._masked(n, g) for n, g in named.items()} if masked else named
+
+    def _masked(self, name: str, gradient: tf.Tensor) -> tf.Tensor:
+        if name not in self._masks:
+            return gradient
+        return gradient * tf.cast(self._masks[name].value, gradient.dtype)
 
 
 def additional_losses(model: keras.Model) -> list[tf.Tensor]:
