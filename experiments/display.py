@@ -1,5 +1,6 @@
 """What a person sees while an experiment runs."""
 
+import contextlib
 import sys
 import time
 from typing import Any
@@ -76,6 +77,16 @@ class Display(RunListener):
         )
         self._bar.update(evaluation.iteration - self._bar.n)
         self._estimate(evaluation.iteration)
+
+    def interrupted(self, stage: Stage, iteration: int) -> None:
+        """Says what is kept of a run that is told to stop."""
+        self.close()
+        with contextlib.suppress(OSError):  # of a terminal that is gone
+            print(
+                f"Kept: {stage} to iteration {iteration:,}, and whatever was done before. "
+                "The same command goes on from there.",
+                file=sys.stderr,
+            )
 
     def stage_finished(self, stage: Stage, summary: dict[str, Any]) -> None:
         """Closes the bar and prints the stage's row."""
