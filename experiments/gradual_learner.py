@@ -19,7 +19,7 @@ from lth_tf.methods.gradual import kept_weights
 from lth_tf.runs.history import Evaluation, History
 from lth_tf.tickets.find import Setup, network_rates, new_model, trainer_learner
 from lth_tf.tickets.listener import RunListener
-from lth_tf.training.trainer import uses_jit
+from lth_tf.training.choice import uses_jit
 
 _PROGRAM = f"{__package__}.gradual_tfmot"
 

@@ -79,6 +79,7 @@ class TuneRunOptions(Options):
     runs_dir: str = _same("runs_dir")
     data_dir: str = _same("data_dir")
     jit: str = _same("jit")
+    step: str = _same("step")
     deterministic: bool = _same("deterministic")
     checkpoint_seconds: float = _same("checkpoint_seconds")
     overwrite: bool = _same("overwrite")
@@ -133,6 +134,7 @@ def _tuner(
         searched=options.search,
         patience=options.patience,
         jit=run.jit,
+        step=run.step,
         checkpoint_seconds=run.checkpoint_seconds,
         overwrite=run.overwrite,
         about=about,

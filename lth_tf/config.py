@@ -207,7 +207,7 @@ def _from_format_1(kind: str, values: dict[str, Any]) -> tuple[str, dict[str, An
 class RunOptions(Options):
     """How and where an experiment is run.
 
-    Nothing of it enters the run's name. `jit`, `deterministic`, and `jobs` through the
+    Nothing of it enters the run's name. `jit`, `step`, `deterministic`, and `jobs` through the
     number of threads, change results by rounding; all are kept in config.json.
     """
 
@@ -220,6 +220,12 @@ class RunOptions(Options):
         "auto",
         "Compile with XLA. auto: on for accelerators; on a CPU if there is no convolution.",
         choices=("auto", "on", "off"),
+    )
+    step: str = option(
+        "auto",
+        "How networks of dense layers are trained: on all weights, or on the remaining ones "
+        "alone. auto: the faster one, timed at each level.",
+        choices=("auto", "dense", "sparse"),
     )
     deterministic: bool = option(
         True,

@@ -24,7 +24,6 @@ ROOMS = [
     {
         "files",
         "locks",
-        "signals",
         "registry",
         "seeding",
         "backend",
@@ -128,6 +127,16 @@ def test_tfmot_is_never_imported_into_keras_3():
     assert importers("tf_keras") == programs | {"lth_tf/to_tf_keras.py"}
     for module in TFMOT_PROGRAMS:
         assert not importers(module), f"{module} is a program to start, not to import"
+
+
+def test_numba_is_imported_by_the_sparse_step_alone():
+    """It takes a second; what imports it does so when it is used."""
+    room = "lth_tf/training/sparse"
+    assert importers("numba") == {f"{room}/kernels.py", f"{room}/vectors.py"}
+    kernels = importers("lth_tf.training.sparse.kernels")
+    assert kernels == {f"{room}/loop.py", f"{room}/network.py"}
+    loops = importers("lth_tf.training.sparse.loop") | importers("lth_tf.training.sparse.network")
+    assert loops - kernels == {"lth_tf/training/choice.py", "tests/training/test_sparse.py"}
 
 
 @pytest.mark.parametrize("package", ["lth_tf", "experiments", "export", "tests"])

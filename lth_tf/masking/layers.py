@@ -161,6 +161,11 @@ def mask_once_there(
         setattr(layer, name, hooked(getattr(layer, name), before=name == hooks[-1]))
 
 
+def original_class(layer: keras.layers.Layer) -> type[keras.layers.Layer]:
+    """Returns the class of a layer, of a masked one that which it was before."""
+    return getattr(type(layer), "_original_class", type(layer))
+
+
 @functools.cache
 def _masked_class(original: type) -> type:
     namespace = {

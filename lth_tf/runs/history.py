@@ -78,6 +78,7 @@ class History:
         metric: what stands where accuracies are meant, and `mode`, "min" or "max", which
             of its values are better; "" for accuracy, larger being better.
         mode: see `metric`.
+        step: how it was trained, "dense" or "sparse"; "" where there is no choice.
         correct: which labels are predicted; None where only accuracies are known.
     """
 
@@ -89,6 +90,7 @@ class History:
     seconds: float
     metric: str = ""
     mode: str = ""
+    step: str = ""
     correct: Correct | None = dataclasses.field(default=None, compare=False)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -107,6 +109,7 @@ class History:
             "final_test_accuracy": self.final_test_accuracy,
             "final_train_accuracy": self.final_train_accuracy,
             "seconds": round(self.seconds, 3),
+            **({"step": self.step} if self.step else {}),
             **({"metric": self.metric, "mode": self.mode} if self.metric else {}),
         }
 

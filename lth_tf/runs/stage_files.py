@@ -40,7 +40,7 @@ _NUMBERS = {
         float,
     ),
 }
-_TEXTS = ("metric", "mode")
+_TEXTS = ("metric", "mode", "step")
 
 
 def write(

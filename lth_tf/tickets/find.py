@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import keras
+import numpy as np
 
-from lth_tf import networks, pruning, signals
+from lth_tf import networks, pruning
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
 from lth_tf.errors import UsageError
@@ -30,6 +31,9 @@ from lth_tf.training.trainer import Trainer
 Trained = tuple[Weights, History | None] | tuple[Weights, History | None, Masks]
 
 
+_STEP = "step"  # of a checkpoint; alone in it before the first evaluation
+
+
 class Learner(Protocol):
     """Trains a ticket, in whatever way."""
 
@@ -47,6 +51,7 @@ def find_tickets(
     run_dir: RunDir | str | os.PathLike,
     *,
     jit: str = "auto",
+    step: str = "auto",
     checkpoint_seconds: float = 60.0,
     listeners: Sequence[RunListener] = (),
     make_learner: "LearnerMaker | None" = None,
@@ -61,6 +66,8 @@ def find_tickets(
         data: what to train on.
         run_dir: where the results go: a path, or a run directory inside its `writing`.
         jit: see `Trainer`.
+        step: see `Trainer`; which one a stage was trained with is in its summary, and a
+            stage that was interrupted goes on with the same one.
         checkpoint_seconds: time between checkpoints inside a level.
         listeners: hear of every stage and evaluation.
         make_learner: what trains the stages; None for `trainer_learner`.
@@ -87,7 +94,7 @@ def find_tickets(
         _check_data(run_dir, data)
         model = new_model(config, data, "init")
         procedure = network_procedure(config, data, run_dir, model)
-        setup = Setup(config, data, run_dir, model, jit, checkpoint_seconds)
+        setup = Setup(config, data, run_dir, model, jit, step, checkpoint_seconds)
         learner = (make_learner or trainer_learner)(setup)
         train_stages(procedure, learner, run_dir, listeners)
     return run_dir
@@ -112,6 +119,7 @@ class Setup:
     run_dir: RunDir
     model: keras.Model
     jit: str
+    step: str
     checkpoint_seconds: float
 
 
@@ -122,7 +130,7 @@ def trainer_learner(setup: Setup) -> "TrainerLearner":
     """Returns what trains with a `Trainer`."""
     config, model = setup.config, setup.model
     hooks = config.method.hooks(model, network_rates(config, model), config) or Hooks()
-    trainer = Trainer(model, setup.data, config, setup.jit, hooks=hooks)
+    trainer = Trainer(model, setup.data, config, setup.jit, hooks=hooks, step=setup.step)
     return TrainerLearner(trainer, setup.run_dir, setup.checkpoint_seconds, hooks)
 
 
@@ -160,8 +168,6 @@ class TrainerLearner:
     def train(self, ticket: Ticket, listeners: Sequence[RunListener]) -> Trained:
         """Trains a ticket to its end.
 
-        Ctrl-C, SIGTERM and SIGHUP wait for the next evaluation, which is kept in a checkpoint.
-
         Raises:
             RunError: if a loss is not finite or a file cannot be written.
         """
@@ -172,19 +178,13 @@ class TrainerLearner:
         for listener in listeners:
             listener.stage_started(stage, density(ticket.masks), start)
         saved = time.monotonic()
-        with signals.held_back() as held:
-            for evaluation in trainer.evaluations(until=ticket.stop):
-                self._run_dir.append_metrics(stage, evaluation.to_json())
-                if held.arrived or time.monotonic() - saved >= self._checkpoint_seconds:
-                    self._run_dir.save_progress(stage, trainer.state())
-                    saved = time.monotonic()
-                if held.arrived:
-                    for listener in listeners:
-                        listener.interrupted(stage, evaluation.iteration)
-                    held.release()
-                    held.hold()
-                for listener in listeners:
-                    listener.evaluated(stage, evaluation)
+        for evaluation in trainer.evaluations(until=ticket.stop):
+            self._run_dir.append_metrics(stage, evaluation.to_json())
+            for listener in listeners:
+                listener.evaluated(stage, evaluation)
+            if time.monotonic() - saved >= self._checkpoint_seconds:
+                self._run_dir.save_progress(stage, trainer.state())
+                saved = time.monotonic()
         history = None if stage == ORIGIN else trainer.history()
         self._hooks.finish()
         return (
@@ -198,6 +198,12 @@ class TrainerLearner:
         state = self._run_dir.progress(ticket.stage)
         if state is None:
             self._trainer.restart(ticket.start)
+            if self._trainer.timed:
+                # Another timing might choose the other step, whose results are rounded otherwise.
+                self._run_dir.save_progress(ticket.stage, {_STEP: np.array(self._trainer.step)})
+        elif state.keys() == {_STEP}:
+            self._trainer.restart(ticket.start, step=str(state[_STEP]))
+            state = None
         else:
             self._trainer.restore(state)
         after = -1 if state is None else self._trainer.iteration

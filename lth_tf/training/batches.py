@@ -35,6 +35,11 @@ class Batches(Protocol):
         """
 
 
+def batch_order(examples: int, config: ExperimentConfig) -> BatchOrder:
+    """Returns which of the training examples make up the batch of each iteration."""
+    return BatchOrder(examples, config.batch_size, stream_seed(config.seed, "order"))
+
+
 class InMemoryBatches:
     """Batches of a split on the device, gathered by index, augmented and preprocessed.
 
@@ -56,7 +61,7 @@ class InMemoryBatches:
         self._inputs, self._labels = tf.constant(split.inputs), tf.constant(split.labels)
         self._preprocessing = preprocessing
         self._augment_seed = stream_seed(config.seed, "augment") if config.augment else None
-        self._order = BatchOrder(len(split), config.batch_size, stream_seed(config.seed, "order"))
+        self._order = batch_order(len(split), config)
 
     def feed(self, first: int, count: int) -> tf.Tensor:
         """Returns int32 [count, batch size]: indices of examples."""

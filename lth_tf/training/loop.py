@@ -1,7 +1,8 @@
-"""Many updates and an evaluation in one compiled call.
+"""Many updates and an evaluation in one call: what the Trainer drives.
 
-Data, weights, masks and the best weights so far are on the device. Masks and weights
-are are variables that are assigned, so what is compiled serves every level. A whole interval
+`CompiledLoop` does it with TensorFlow, for any model. Data, weights, masks and the best
+weights so far are on the device. Masks and weights are variables that are assigned, so what
+is compiled serves every level. A whole interval
 is a loop whose trip count is known when it is compiled: XLA on a GPU otherwise asks the
 host before each iteration. Intervals of other lengths (the last one, or up to a rewind
 iteration) share a second program.
@@ -11,13 +12,13 @@ import collections
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from lth_tf.masking.model import weight_variables
+from lth_tf.masking.model import to_numpy, weight_variables
 from lth_tf.training.batches import Batches, Examples
 from lth_tf.training.step import Step
 
@@ -45,6 +46,51 @@ class Interval:
     validation_loss: float
     validation_accuracy: float
     test_accuracy: float | None
+
+
+class Loop(Protocol):
+    """Trains intervals and evaluates.
+
+    The weights are the model's at `restart`, and again after `write_back`; in between a loop
+    may have them elsewhere.
+    """
+
+    def restart(self, iteration: int) -> None:
+        """Begins a training at an iteration, from the weights and masks of the model."""
+
+    def forget_best(self) -> None:
+        """Lets the best validation loss be that of the next evaluation."""
+
+    def interval(self, first: int, count: int, tested: bool) -> Interval:
+        """Makes `count` updates from iteration `first`, then evaluates.
+
+        The weights are kept if no validation loss since `restart` or `forget_best` was as low.
+
+        Args:
+            first: number of updates made before.
+            count: number of updates; 0 evaluates only.
+            tested: whether the test set is evaluated too.
+        """
+
+    def outcome(self) -> tuple[float, dict[str, np.ndarray]]:
+        """Returns what the weights at the end of a training, and the best ones, predict.
+
+        Returns:
+            Accuracy of the last weights on the training set; "early_stop" and "final" ->
+            bool [labels], which labels of the test set the best and the last weights predict.
+        """
+
+    def accuracy(self, split: str) -> float:
+        """Returns the accuracy of the model's weights on a split."""
+
+    def write_back(self) -> None:
+        """Puts the weights into the model."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns what belongs to a training beside the weights."""
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes back to a `state`; the model has the weights and masks of then."""
 
 
 class CompiledLoop:
@@ -99,24 +145,33 @@ class CompiledLoop:
         """How often a program was traced, at most: 1 is never anew."""
         return max(self._traces.values(), default=0)
 
-    def state(self) -> dict[str, list[Any]]:
-        """Returns name -> variables that belong to a training beside weights and step."""
-        return {"best": [*self._best, self._best_loss]}
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns the variables of step and loop."""
+        return {name: to_numpy(variable) for name, variable in self._state().items()}
 
-    def restart(self) -> None:
-        """Forgets the best weights."""
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Assigns them."""
+        for name, variable in self._state().items():
+            variable.assign(state[name])
+
+    def _state(self) -> dict[str, Any]:
+        lists = {**self._step.state(), "best": [*self._best, self._best_loss]}
+        return {f"{name}/{i}": v for name, found in lists.items() for i, v in enumerate(found)}
+
+    def restart(self, iteration: int) -> None:
+        """Begins a training; what was compiled stays."""
+        self._step.restart(iteration)
+        self.forget_best()
+
+    def forget_best(self) -> None:
+        """Lets the best validation loss be that of the next evaluation."""
         self._best_loss.assign(np.inf)
 
+    def write_back(self) -> None:
+        """Does nothing: the weights are the model's."""
+
     def interval(self, first: int, count: int, tested: bool) -> Interval:
-        """Makes `count` updates from iteration `first`, then evaluates.
-
-        The weights are kept if no validation loss since `restart` was as low.
-
-        Args:
-            first: number of updates made before.
-            count: number of updates, at most `length`; 0 evaluates only.
-            tested: whether the test set is evaluated too.
-        """
+        """Makes updates, at most `length`, and evaluates, in one call."""
         kind = "part" if count else "evaluation"
         kind = "whole" if count == self._length else kind
         loss_sum, bad, loss, correct, test = self._programs[kind](
@@ -135,12 +190,7 @@ class CompiledLoop:
         )
 
     def outcome(self) -> tuple[float, dict[str, np.ndarray]]:
-        """Returns what the weights at the end of a training, and the best ones, predict.
-
-        Returns:
-            Accuracy of the last weights on the training set; "early_stop" and "final" ->
-            bool [labels], which labels of the test set the best and the last weights predict.
-        """
+        """Evaluates the last and the best weights."""
         train, last, best = self._outcome()
         found = {"early_stop": best.numpy(), "final": last.numpy()}
         return int(train) / self._examples["train"].labels, found

@@ -1,22 +1,19 @@
-"""Drives the compiled loop: one training after the other, interval by interval."""
+"""Drives a loop: one training after the other, interval by interval."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
 from lth_tf.errors import RunError
-from lth_tf.masking.layers import CONVOLUTIONS, layers_of
 from lth_tf.masking.model import to_numpy, weight_variables, zero_pruned
 from lth_tf.methods.hooks import Hooks
 from lth_tf.runs.history import Correct, Evaluation, History, chance, from_columns, to_columns
-from lth_tf.training.batches import Examples, InMemoryBatches
-from lth_tf.training.loop import CompiledLoop
-from lth_tf.training.step import DenseStep, Step
+from lth_tf.training.choice import Loops, StepMaker
+from lth_tf.training.loop import Loop
 
 
 class Trainer:
@@ -30,11 +27,16 @@ class Trainer:
             accelerators, and on a CPU if the model has no convolution (there XLA
             is 2x faster for dense layers and over 100x slower for convolutions).
         hooks: what a method adds to an update.
-        step: makes the step of a model, a config and hooks.
+        step: "dense"; "sparse", which trains the remaining weights of dense layers alone and
+            differs by rounding; "auto", the faster one of the two, as a timing finds where a
+            training restarts; or what makes a `Step` of a model, a config and hooks.
 
     Attributes:
-        model: what is trained.
+        model: what is trained. Its weights are those of the training once `evaluations` is
+            gone through, and after `state`, `history` and `accuracy`.
         iteration: optimizer updates made since initialization.
+        step: "dense" or "sparse": how this training is made.
+        timed: whether a timing has decided that.
 
     Example::
 
@@ -50,45 +52,42 @@ class Trainer:
         jit: str = "auto",
         *,
         hooks: Hooks | None = None,
-        step: Callable[[keras.Model, ExperimentConfig, Hooks | None], Step] = DenseStep,
+        step: str | StepMaker = "dense",
     ):
         self.model = model
         self._config = config
         self._hooks = hooks or Hooks()
         self._chance = chance(data.test.labels)
         self._weights = weight_variables(model)
-        self._step = step(model, config, hooks)
-        self._loop = CompiledLoop(
-            model,
-            self._step,
-            InMemoryBatches(data.train, data.preprocessing, config),
-            {
-                name: Examples(getattr(data, name), data.preprocessing)
-                for name in ("train", "validation", "test")
-            },
-            jit=uses_jit(model, jit),
-            length=config.eval_interval,
-            tests=bool(config.test_interval),
-        )
-        self.restart()
+        self._loops = Loops(model, data, config, jit, hooks, step)
+        self.restart(step="dense" if step == "auto" else None)
 
     @property
     def traces(self) -> int:
-        """How often a program of the loop was traced, at most: 1 is never anew."""
-        return self._loop.traces
+        """How often a program of the compiled loop was traced, at most: 1 is never anew."""
+        return self._loops.traces
 
-    def restart(self, iteration: int = 0) -> None:
+    def restart(self, iteration: int = 0, step: str | None = None) -> None:
         """Starts a training at `iteration` from the weights the model has now.
 
         The optimizer's slots are cleared and the learning rate is that of
         `iteration`.
+
+        Args:
+            iteration: updates made before.
+            step: "dense" or "sparse", in place of what the Trainer was made with or
+                would choose.
         """
         zero_pruned(self.model)
-        self._step.restart(iteration)
-        self._loop.restart()
+        self.step, self.timed = (step, False) if step else self._loops.choose(iteration)
+        self._loop.restart(iteration)
         self.iteration = iteration
         self._evaluations: list[Evaluation] = []
         self._seconds = 0.0
+
+    @property
+    def _loop(self) -> Loop:
+        return self._loops.named(self.step)
 
     def fit(self, iteration: int = 0) -> History:
         """Trains from `iteration` to the last one.
@@ -111,15 +110,20 @@ class Trainer:
             RunError: if the loss is not finite; the message names the iteration.
         """
         until = self._config.iterations if until is None else until
-        if not self._evaluations:
-            yield self._advance(0)
-        while self.iteration < until:
-            interval = self._config.eval_interval
-            yield self._advance(min(interval - self.iteration % interval, until - self.iteration))
+        interval = self._config.eval_interval
+        try:
+            if not self._evaluations:
+                yield self._advance(0)
+            while self.iteration < until:
+                count = min(interval - self.iteration % interval, until - self.iteration)
+                yield self._advance(count)
+        finally:
+            self._loop.write_back()
 
     def history(self) -> History:
         """Returns the metrics recorded during the training; tests the best and the last weights."""
         start = time.perf_counter()
+        self._loop.write_back()
         counted = [e for e in self._evaluations if e.iteration >= self._hooks.early_stop_from]
         best = min(counted, key=lambda e: e.validation_loss)
         train_accuracy, predicted = self._loop.outcome()
@@ -131,6 +135,7 @@ class Trainer:
             final_test_accuracy=correct.accuracy("final"),
             final_train_accuracy=train_accuracy,
             seconds=self._seconds + time.perf_counter() - start,
+            step=self.step,
             correct=correct,
         )
 
@@ -140,21 +145,20 @@ class Trainer:
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns everything that `restore` needs to go on from here, bit for bit."""
+        self._loop.write_back()
         arrays = {f"weight/{path}": to_numpy(v) for path, v in self._weights.items()}
-        for name, variables in self._state_lists().items():
-            arrays.update({f"{name}/{i}": to_numpy(v) for i, v in enumerate(variables)})
+        arrays |= self._loop.state()
         for name, column in to_columns(self._evaluations).items():
             arrays[f"evaluation/{name}"] = column
-        arrays["seconds"] = np.array(self._seconds)
+        arrays["seconds"], arrays["step"] = np.array(self._seconds), np.array(self.step)
         return arrays
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Goes back to a `state`; the masks must be those it was taken under."""
+        """Goes back to a `state`, and to its step; the masks must be those it was taken under."""
         for path, variable in self._weights.items():
             variable.assign(state[f"weight/{path}"])
-        for name, variables in self._state_lists().items():
-            for i, variable in enumerate(variables):
-                variable.assign(state[f"{name}/{i}"])
+        self.step = str(state.get("step", "dense"))
+        self._loop.restore(state)
         self._evaluations = from_columns(
             {
                 name.removeprefix("evaluation/"): column
@@ -165,16 +169,13 @@ class Trainer:
         self.iteration = self._evaluations[-1].iteration
         self._seconds = float(state["seconds"])
 
-    def _state_lists(self) -> dict[str, list]:
-        return {**self._step.state(), **self._loop.state()}
-
     def _advance(self, count: int) -> Evaluation:
         """Trains `count` iterations and evaluates."""
         start = time.perf_counter()
         test_interval = self._config.test_interval
         end = self.iteration + count
         if self.iteration < self._hooks.early_stop_from <= end:
-            self._loop.restart()
+            self._loop.forget_best()
         found = self._loop.interval(
             self.iteration, count, tested=bool(test_interval) and end % test_interval == 0
         )
@@ -200,12 +201,3 @@ def _not_finite(what: str, iteration: int) -> RunError:
         f"The {what} is not finite at iteration {iteration}. Try a smaller learning_rate.",
         arguments=("learning_rate",),
     )
-
-
-def uses_jit(model: keras.Model, jit: str) -> bool:
-    """Returns whether a model is compiled with XLA under "auto", "on" or "off"."""
-    if jit != "auto":
-        return jit == "on"
-    if tf.config.list_physical_devices("GPU"):
-        return True
-    return not any(isinstance(layer, CONVOLUTIONS) for layer in layers_of(model))

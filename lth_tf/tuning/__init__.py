@@ -68,6 +68,7 @@ class TicketTuner(keras_tuner.Tuner):
         patience: a trial ends after this many levels in a row that are neither accurate
             enough nor as accurate as its own dense network; 0 trains all levels.
         jit: see `Trainer`.
+        step: see `Trainer`.
         checkpoint_seconds: time between checkpoints inside a level.
         overwrite: delete an earlier search in the folder first.
         about: what the run directories say beside their config: versions, device, data.
@@ -104,6 +105,7 @@ class TicketTuner(keras_tuner.Tuner):
         searched: Sequence[str] | keras_tuner.HyperParameters = (),
         patience: int = 3,
         jit: str = "auto",
+        step: str = "auto",
         checkpoint_seconds: float = 60.0,
         overwrite: bool = False,
         about: dict[str, Any] | None = None,
@@ -114,7 +116,7 @@ class TicketTuner(keras_tuner.Tuner):
         self.project = Project(pathlib.Path(directory) / project_name)
         self._config, self._data = config, data
         self._tolerance, self._patience = tolerance, patience
-        self._jit, self._checkpoint_seconds = jit, checkpoint_seconds
+        self._jit, self._step, self._checkpoint_seconds = jit, step, checkpoint_seconds
         self._about = about or provenance(data=data_record(data), versions=versions("keras-tuner"))
         self._listener = listener or TuningListener()
         self._max_trials = max_trials
@@ -272,6 +274,7 @@ class TicketTuner(keras_tuner.Tuner):
                 self._data,
                 run_dir,
                 jit=self._jit,
+                step=self._step,
                 checkpoint_seconds=self._checkpoint_seconds,
                 listeners=[self._listener, *listeners],
             )

@@ -18,8 +18,9 @@ from lth_tf.masking.model import (
     weight_variables,
 )
 from lth_tf.training.batches import InMemoryBatches
+from lth_tf.training.choice import uses_jit
 from lth_tf.training.schedules import WarmupAndDrops
-from lth_tf.training.trainer import Trainer, uses_jit
+from lth_tf.training.trainer import Trainer
 
 TINY = ExperimentConfig(dataset="digits", iterations=60, batch_size=32, eval_interval=20)
 
