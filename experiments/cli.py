@@ -3,20 +3,16 @@
 import contextlib
 import dataclasses
 import importlib
-import os
 import pathlib
-import subprocess
 import sys
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lth_tf.cli import flags, program, tf_logging
 from lth_tf.config import ExperimentConfig, RunOptions, run_name
-from lth_tf.errors import RunError
 from lth_tf.runs.provenance import data_record, provenance
 from lth_tf.runs.run_dir import RunDir
+
+from .side_by_side import run_side_by_side
 
 if TYPE_CHECKING:
     from lth_tf.datasets import Data
@@ -206,59 +202,6 @@ def remaining(config: ExperimentConfig, data: "Data") -> list[int]:
 
     model = new_model(config, data, "init")
     return plan(config, get_masks(model), network_rates(config, model))
-
-
-def run_side_by_side(
-    replicates: list[ExperimentConfig], paths: list[pathlib.Path], options: RunOptions
-) -> None:
-    """Runs each replicate in a process of its own, `options.jobs` at a time."""
-    cores = sorted(os.sched_getaffinity(0))
-    jobs = min(options.jobs, len(replicates))
-    shares = [cores[i::jobs] or cores for i in range(jobs)]
-    started = time.monotonic()
-    print(f"{len(replicates)} replicates, {jobs} at a time, in {paths[0].parent}", flush=True)
-
-    interrupted = threading.Event()
-
-    def work(job: int) -> list[int]:
-        codes = []
-        for k in range(job, len(replicates), jobs):
-            if not interrupted.is_set():
-                codes.append(_run_child(replicates[k], set(shares[job])))
-            if codes[-1:] == [program.INTERRUPTED]:
-                interrupted.set()
-        return codes
-
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            codes = [code for codes in pool.map(work, range(jobs)) for code in codes]
-        except KeyboardInterrupt:
-            interrupted.set()
-            raise
-    if interrupted.is_set():
-        raise KeyboardInterrupt
-    failed = sum(code != 0 for code in codes)
-    print(f"{len(replicates) - failed} replicates done in {time.monotonic() - started:.0f} s")
-    if failed:
-        raise RunError(f"{failed} of {len(replicates)} replicates failed; their errors are above.")
-
-
-def _run_child(config: ExperimentConfig, cores: set[int]) -> int:
-    """Runs this program for one seed on the given cores, its lines marked with the seed."""
-    spec = sys.modules["__main__"].__spec__
-    program = ["-m", spec.name] if spec else [sys.argv[0]]
-    command = [sys.executable, *program, *sys.argv[1:]]
-    command += [f"--seed={config.seed}", "--replicates=1", "--jobs=1"]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),
-    ) as child:
-        for line in child.stdout:
-            print(f"seed {config.seed} | {line}", end="", flush=True)
-    return child.returncode
 
 
 def header(config: ExperimentConfig, data: "Data", device: str, run_dir: RunDir) -> str:

@@ -1,30 +1,44 @@
 """What a person sees while an experiment runs."""
 
+import contextlib
 import sys
+import threading
 import time
 from typing import Any
 
 from tqdm import tqdm
 
+from lth_tf.cli.table import Column, Table
 from lth_tf.config import ExperimentConfig
 from lth_tf.runs.history import Evaluation
 from lth_tf.runs.stage import Stage
 from lth_tf.tickets.listener import RunListener
 from lth_tf.tickets.procedure import stages
 
-COLUMNS = "level  control    % remaining   early stop   accuracy there   final accuracy   seconds"
+_COLUMNS = (
+    Column("level"),
+    Column("control", 13, left=True, drop=1),
+    Column("% remaining"),
+    Column("early stop"),
+    Column("accuracy there", drop=2),
+    Column("final accuracy", drop=3),
+    Column("seconds", drop=4),
+)
 _ESTIMATE_AFTER = 100  # iterations
 
 
-def row(summary: dict[str, Any]) -> str:
-    """Returns a stage's line of the table."""
-    density, seconds = 100 * summary["density"], summary["seconds"]
+def cells(summary: dict[str, Any]) -> list[str]:
+    """Returns a stage's cells of the table."""
     early, final = summary["early_stop_test_accuracy"], summary["final_test_accuracy"]
-    return (
-        f"{summary['level']:>5}  {summary['control']:<9}{density:13.2f}"
-        f"{summary['early_stop_iteration']:13,}{100 * early:15.2f} %{100 * final:15.2f} %"
-        f"{seconds:10.1f}"
-    )
+    return [
+        str(summary["level"]),
+        summary["control"],
+        f"{100 * summary['density']:.2f}",
+        f"{summary['early_stop_iteration']:,}",
+        f"{100 * early:.2f} %",
+        f"{100 * final:.2f} %",
+        f"{summary['seconds']:.1f}",
+    ]
 
 
 class Display(RunListener):
@@ -33,24 +47,32 @@ class Display(RunListener):
     Once the first iterations have shown the speed of the machine, it says how
     long the whole trial will take.
 
+    Without a terminal it prints a line a minute in place of the bar.
+
     Args:
         config: gives the iterations of a stage and the number of stages.
         header: what to print of data and device above the table.
+        sign_of_life_seconds: time between those lines.
     """
 
-    def __init__(self, config: ExperimentConfig, header: str):
+    def __init__(self, config: ExperimentConfig, header: str, sign_of_life_seconds: float = 60.0):
         self._title = f"{config.network} on {config.dataset}"
         self._header = header
         self._levels = config.method.levels(config)
         self._iterations = config.iterations
         self._stages_left = len(stages(config))
-        self._bar = None
+        self._table = Table(_COLUMNS)
+        self._bar: tqdm | None = None
+        self._life = SignsOfLife(sign_of_life_seconds)
         self._measured_from: tuple[float, int] | None = None
         self._estimated = False
 
     def run_started(self, weights: int) -> None:
         """Prints what is run, and the head of the table."""
-        print(f"{self._title}, {weights:,} weights\n{self._header}\n\n{COLUMNS}", flush=True)
+        print(
+            f"{self._title}, {weights:,} weights\n{self._header}\n\n{self._table.head()}",
+            flush=True,
+        )
 
     def stage_started(self, stage: Stage, density: float, iteration: int) -> None:
         """Opens the stage's progress bar."""
@@ -66,25 +88,41 @@ class Display(RunListener):
             file=sys.stderr,
         )
         self._measured_from = None
+        if self._bar.disable:
+            self._life.start(f"{stage}: iteration {iteration:,} of {self._iterations:,}")
 
     def evaluated(self, stage: Stage, evaluation: Evaluation) -> None:
         """Moves the bar to the evaluation's iteration."""
-        self._bar.set_postfix_str(
+        validation = (
             f"validation {evaluation.validation_loss:.4f}, "
-            f"{100 * evaluation.validation_accuracy:.2f} %",
-            refresh=False,
+            f"{100 * evaluation.validation_accuracy:.2f} %"
+        )
+        self._bar.set_postfix_str(validation, refresh=False)
+        self._life.news = (
+            f"{stage}: iteration {evaluation.iteration:,} of {self._iterations:,}, {validation}"
         )
         self._bar.update(evaluation.iteration - self._bar.n)
         self._estimate(evaluation.iteration)
+
+    def interrupted(self, stage: Stage, iteration: int) -> None:
+        """Says what is kept of a run that is told to stop."""
+        self.close()
+        with contextlib.suppress(OSError):  # of a terminal that is gone
+            print(
+                f"Kept: {stage} to iteration {iteration:,}, and whatever was done before. "
+                "The same command goes on from there.",
+                file=sys.stderr,
+            )
 
     def stage_finished(self, stage: Stage, summary: dict[str, Any]) -> None:
         """Closes the bar and prints the stage's row."""
         self.close()
         self._stages_left -= 1
-        print(row(summary), flush=True)
+        print(self._table.row(cells(summary)), flush=True)
 
     def close(self) -> None:
         """Closes the bar of a stage that did not end."""
+        self._life.stop()
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -108,6 +146,39 @@ class Display(RunListener):
             f"{rate:,.3g} iterations/s, evaluation included.",
             file=sys.stderr,
         )
+
+
+class SignsOfLife:
+    """Prints the last news on stderr at intervals, also while nothing new happens.
+
+    Args:
+        seconds: between two lines.
+
+    Attributes:
+        news: what to print.
+    """
+
+    def __init__(self, seconds: float):
+        self.news = ""
+        self._seconds = seconds
+        self._ended: threading.Event | None = None
+
+    def start(self, news: str) -> None:
+        """Begins to print."""
+        self.stop()
+        self.news, self._ended = news, threading.Event()
+        threading.Thread(target=self._print, args=(self._ended,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Prints no more."""
+        if self._ended is not None:
+            self._ended.set()
+            self._ended = None
+
+    def _print(self, ended: threading.Event) -> None:
+        while not ended.wait(self._seconds):
+            with contextlib.suppress(OSError):  # of a reader that is gone
+                print(f"{time.strftime('%H:%M:%S')} {self.news}", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,6 @@ compared in size and latency with the file of the same kind that makes no use of
 the zeros. Latency is that of one example on one thread.
 """
 
-import signal
 import sys
 
 from lth_tf.cli import flags, program, tf_logging
@@ -20,8 +19,6 @@ def _work() -> None:
     parsed = flags.parse(sys.argv, __doc__, ExportOptions())
     if parsed is None:
         return
-    # Ends the program as an exception, so that nothing half-written stays behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     tf_logging.import_tensorflow()
     from . import command
 

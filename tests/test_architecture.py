@@ -24,6 +24,7 @@ ROOMS = [
     {
         "files",
         "locks",
+        "signals",
         "registry",
         "seeding",
         "backend",

@@ -1,16 +1,17 @@
 """How every program of this project is called, and how it ends."""
 
+import contextlib
 import importlib.util
 import os
 import pathlib
 import re
+import signal
 import sys
 from collections.abc import Callable
 
+from lth_tf import signals
 from lth_tf.errors import RunError, UsageError
 from lth_tf.lazy import missing_extra
-
-INTERRUPTED = 130  # exit code
 
 
 def run_main(work: Callable[[], None]) -> int:
@@ -18,11 +19,12 @@ def run_main(work: Callable[[], None]) -> int:
 
     Returns:
         The exit code: 0 for success, 2 for a mistake in what was asked for, 1
-        for a failure while running, 130 for an interruption.
+        for a failure while running, 128 and its number for a signal (130 for Ctrl-C).
     """
     try:
-        work()
-        sys.stdout.flush()
+        with signals.raised():
+            work()
+            sys.stdout.flush()
     except ModuleNotFoundError as error:
         if not (hint := missing_extra(error)):
             raise
@@ -32,9 +34,11 @@ def run_main(work: Callable[[], None]) -> int:
         flags = ", ".join(f"--{name}" for name in error.arguments)
         print(f"error: {error}{flags and f' See {flags}.'}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
-    except KeyboardInterrupt:
-        print("\nInterrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        number = getattr(error, "number", signal.SIGINT)
+        with contextlib.suppress(OSError):  # of a terminal that is gone
+            print(f"\nInterrupted by {signal.Signals(number).name}.", file=sys.stderr)
+        return 128 + number
     except BrokenPipeError:
         # Whoever reads the output has seen enough, as `head` does. Without this Python
         # would fail once more when it flushes at its end.

@@ -10,7 +10,7 @@ from typing import Protocol
 import keras
 import numpy as np
 
-from lth_tf import networks, pruning
+from lth_tf import networks, pruning, signals
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
 from lth_tf.errors import UsageError
@@ -168,6 +168,8 @@ class TrainerLearner:
     def train(self, ticket: Ticket, listeners: Sequence[RunListener]) -> Trained:
         """Trains a ticket to its end.
 
+        Ctrl-C, SIGTERM and SIGHUP wait for the next evaluation, which is kept in a checkpoint.
+
         Raises:
             RunError: if a loss is not finite or a file cannot be written.
         """
@@ -178,13 +180,19 @@ class TrainerLearner:
         for listener in listeners:
             listener.stage_started(stage, density(ticket.masks), start)
         saved = time.monotonic()
-        for evaluation in trainer.evaluations(until=ticket.stop):
-            self._run_dir.append_metrics(stage, evaluation.to_json())
-            for listener in listeners:
-                listener.evaluated(stage, evaluation)
-            if time.monotonic() - saved >= self._checkpoint_seconds:
-                self._run_dir.save_progress(stage, trainer.state())
-                saved = time.monotonic()
+        with signals.held_back() as held:
+            for evaluation in trainer.evaluations(until=ticket.stop):
+                self._run_dir.append_metrics(stage, evaluation.to_json())
+                if held.arrived or time.monotonic() - saved >= self._checkpoint_seconds:
+                    self._run_dir.save_progress(stage, trainer.state())
+                    saved = time.monotonic()
+                if held.arrived:
+                    for listener in listeners:
+                        listener.interrupted(stage, evaluation.iteration)
+                    held.release()
+                    held.hold()
+                for listener in listeners:
+                    listener.evaluated(stage, evaluation)
         history = None if stage == ORIGIN else trainer.history()
         self._hooks.finish()
         return (

@@ -18,5 +18,8 @@ class RunListener:
     def evaluated(self, stage: Stage, evaluation: Evaluation) -> None:
         """Called after every evaluation."""
 
+    def interrupted(self, stage: Stage, iteration: int) -> None:
+        """Called when a signal stops the run, once the stage is kept up to `iteration`."""
+
     def stage_finished(self, stage: Stage, summary: dict[str, Any]) -> None:
         """Called when a stage is on the disk, also for one that was already there."""
