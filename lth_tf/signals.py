@@ -43,11 +43,15 @@ def raised() -> Iterator[None]:
 class Held:
     """Signals that came while they were held back.
 
+    Args:
+        can_wait: asked when a signal comes; False lets it have its effect at once.
+
     Attributes:
         arrived: the first of them, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, can_wait: Callable[[], bool] = lambda: True) -> None:
+        self._can_wait = can_wait
         self.arrived: int | None = None
         self._since = 0.0
         self._stack = contextlib.ExitStack()
@@ -70,7 +74,10 @@ class Held:
         self.arrived = None
 
     def _came(self, number: int, _: FrameType | None) -> None:
-        if self.arrived is None:
+        if self.arrived is None and not self._can_wait():
+            self.drop()
+            signal.raise_signal(number)
+        elif self.arrived is None:
             self.arrived, self._since = number, time.monotonic()
             with contextlib.suppress(OSError):  # of a terminal that is gone
                 os.write(2, b"\nStopping as soon as it can be kept; again stops at once.\n")

@@ -26,6 +26,7 @@ from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import ORIGIN, Stage
 from lth_tf.tickets import judging
 from lth_tf.tickets.fit_level import Level
+from lth_tf.tickets.fit_signals import EpochSignals
 from lth_tf.tickets.fit_start import FreshState
 from lth_tf.tickets.fit_storage import FitStorage
 from lth_tf.tickets.level_callbacks import LevelCallbacks
@@ -170,6 +171,7 @@ class TicketCallback(keras.callbacks.Callback):
         self._level: Level | None = None
         self._examples: Any = None
         self._news = ""
+        self._signals = EpochSignals()
         self._forward_batches()
 
     @property
@@ -228,6 +230,7 @@ class TicketCallback(keras.callbacks.Callback):
             if self._level is not None:
                 self._level.epoch_begins(logs)
                 self.on_train_batch_begin = self._on_first_batch
+                self._signals.epoch_begins(self.model)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Records the epoch, and at the end of a level the level."""
@@ -237,12 +240,15 @@ class TicketCallback(keras.callbacks.Callback):
             self._level.epoch_ends(logs or {})
             self._storage.keep()
             if not self._level.done:
-                self._level.save_progress(every=self._checkpoint_seconds)
+                every = 0.0 if self._signals.arrived else self._checkpoint_seconds
+                self._level.save_progress(every=every)
+                self._signals.epoch_ended(f"{self._level.stage} to epoch {self._level.epoch}")
                 return
             self._procedure.finish(self._level.ticket, *self._level.finish())
             stage = self._level.ticket.stage
             self._news = "" if stage == ORIGIN else judging.line(self.run_dir.summary(stage))
             self.model.stop_training |= self._all_done()
+            self._signals.epoch_ended(str(stage))
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
         """Waits for the first batch of validation: then all callbacks have had their say."""
