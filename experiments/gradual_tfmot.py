@@ -26,6 +26,7 @@ from lth_tf.datasets import Preprocessing, Split
 from lth_tf.errors import RunError
 from lth_tf.files import read_arrays, read_json, write_arrays
 from lth_tf.seeding import stream_seed
+from lth_tf.tensorflow_internals import in_fixed_order
 from lth_tf.to_tf_keras import convert_model, convert_optimizer, converted_variables
 from lth_tf.training import loop
 from lth_tf.training.batches import Examples, InMemoryBatches
@@ -89,7 +90,8 @@ class GradualTraining:
             count = min(config.eval_interval, config.iterations - iteration)
             # Always of one shape, so that the last, shorter interval is no new trace.
             feed = self._batches.feed(iteration, config.eval_interval)
-            loss, bad = self._train(feed, tf.constant(iteration), tf.constant(count))
+            with in_fixed_order():
+                loss, bad = self._train(feed, tf.constant(iteration), tf.constant(count))
             _refuse_non_finite(int(bad) < 0, "loss", int(bad) + 1)
             update_step.on_epoch_end(iteration)  # zeroes what the last update moved
             iteration += count
@@ -145,7 +147,8 @@ class GradualTraining:
 
     def _measure(self, split: str) -> tuple[float, float]:
         """Returns the mean loss and the accuracy on a split."""
-        loss, correct = self._totals(split)
+        with in_fixed_order():
+            loss, correct = self._totals(split)
         labels = self._examples[split].labels
         return float(loss) / labels, int(correct) / labels
 

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 from tensorflow.lite.python import schema_py_generated as tflite_schema
+from tensorflow.python.eager import context
 from tensorflow.python.eager.polymorphic_function import polymorphic_function
 from tensorflow.python.framework import op_def_registry, ops
 
@@ -16,6 +18,7 @@ __all__ = [
     "Function",
     "forget_traces",
     "op_definition",
+    "in_fixed_order",
     "quantize_whole_tensors",
     "released_functions",
     "tflite_schema",
@@ -34,6 +37,27 @@ def forget_traces(function: Function, handles: Iterable[int]) -> None:
     traced = function._function_cache.values()
     if any(id(tensor) in handles for one in traced for tensor in one.captured_inputs):
         function._function_cache.clear()
+
+
+@contextlib.contextmanager
+def in_fixed_order() -> Iterator[None]:
+    """Adds up gradients in one order in the functions that are called in the block.
+
+    Where a graph is estimated to need most of the memory, TensorFlow's memory optimizer
+    takes sums of three and more tensors apart and adds each as soon as it is there, which
+    changes from run to run: the same seed then gives other bits. There is no public way to
+    turn it off alone, and deterministic operations do not.
+    """
+    eager = context.context()
+    before = eager.function_call_options
+    config = config_pb2.ConfigProto.FromString(before.config_proto_serialized)
+    rewriting = config.graph_options.rewrite_options
+    rewriting.memory_optimization = rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
+    eager.function_call_options = context.FunctionCallOptions(before.executor_type, config)
+    try:
+        yield
+    finally:
+        eager.function_call_options = before
 
 
 @contextlib.contextmanager

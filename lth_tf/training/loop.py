@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from lth_tf.masking.model import to_numpy, weight_variables
+from lth_tf.tensorflow_internals import in_fixed_order
 from lth_tf.training.batches import Batches, Examples
 from lth_tf.training.step import Step
 
@@ -170,6 +171,7 @@ class CompiledLoop:
     def write_back(self) -> None:
         """Does nothing: the weights are the model's."""
 
+    @in_fixed_order()
     def interval(self, first: int, count: int, tested: bool) -> Interval:
         """Makes updates, at most `length`, and evaluates, in one call."""
         kind = "part" if count else "evaluation"
@@ -189,12 +191,14 @@ class CompiledLoop:
             test_accuracy=int(test) / self._examples["test"].labels if tested else None,
         )
 
+    @in_fixed_order()
     def outcome(self) -> tuple[float, dict[str, np.ndarray]]:
         """Evaluates the last and the best weights."""
         train, last, best = self._outcome()
         found = {"early_stop": best.numpy(), "final": last.numpy()}
         return int(train) / self._examples["train"].labels, found
 
+    @in_fixed_order()
     def accuracy(self, split: str) -> float:
         """Returns the model's accuracy on a split."""
         return int(self._totals(split)[1]) / self._examples[split].labels

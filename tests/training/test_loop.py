@@ -7,7 +7,7 @@ import pytest
 
 from lth_tf import networks
 from lth_tf.config import ExperimentConfig
-from lth_tf.masking.model import get_weights
+from lth_tf.masking.model import get_weights, set_weights
 from lth_tf.training.trainer import Trainer
 
 HOST_CALLS = ("custom-call", "send", "recv", "outfeed", "infeed")
@@ -58,3 +58,18 @@ def test_results_do_not_depend_on_the_interval(digits):
         assert trainer.traces == 1
     for path, value in found[0].items():
         assert value.tobytes() == found[1][path].tobytes(), path
+
+
+def test_gradients_are_added_up_in_one_order(digits_rgb):
+    """At this batch size TensorFlow would add up those of a residual network as they come."""
+    config = ExperimentConfig(network="resnet18", iterations=1, batch_size=128, eval_interval=1)
+    model = networks.build("resnet18", digits_rgb.image_shape, 10, seed=0)
+    start, trainer = get_weights(model), Trainer(model, digits_rgb, config)
+    found = set()
+    for _ in range(4):
+        set_weights(model, start)
+        trainer.restart()
+        next(trainer.evaluations())
+        trainer._loop.interval(0, 1, tested=False)
+        found.add(b"".join(value.tobytes() for value in get_weights(model).values()))
+    assert len(found) == 1
