@@ -1,35 +1,17 @@
-"""The report as one HTML file that needs no network."""
+"""The report as one HTML file that needs no network: summary, figures, notes, numbers."""
 
 import html
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import vl_convert
 
+from . import summary
 from .figures import Figure
-from .results import Row, measured
-
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1100px;
-       padding: 1rem; color: #1a1a1a; background: #fff; }
-h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.15rem; margin: 2rem 0 .25rem; }
-p.caption { margin: 0 0 .75rem; color: #555; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr));
-          gap: 1rem; }
-.chart { min-width: 0; width: 100%; height: 320px; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .875rem; }
-th, td { padding: .2rem .6rem; text-align: right; white-space: nowrap;
-         border-bottom: 1px solid #e5e5e5; }
-th:first-child, td:first-child { text-align: left; }
-"""
-
-_DRAW = """
-for (const spec of document.querySelectorAll('script[type="application/json"]')) {
-  vegaEmbed('#' + spec.dataset.chart, JSON.parse(spec.textContent), {actions: false})
-    .catch(console.error);
-}
-"""
+from .figures.colours import Palette, coloured
+from .page_parts import SCRIPT, STYLE
+from .results import Row, judged, measured
 
 _TABLE = {
     "series": "series",
@@ -38,22 +20,38 @@ _TABLE = {
     "control": "control",
     "remaining": "% remaining",
     "early_stop_iteration": "early stop",
-    "early_stop_accuracy": "{} there{}",
-    "final_accuracy": "final {}{}",
-    "train_accuracy": "train {}{}",
+    "early_stop_accuracy": "{data} {metric} there{unit}",
+    "final_accuracy": "final {data} {metric}{unit}",
+    "train_accuracy": "final training {metric}{unit}",
 }
+_TEXTS = ("network", "series", "control")
+_RULE = (
+    "A ticket wins if its {metric} at early stop is not below the dense network's by more than may "
+    "be chance (±, 95 % for the examples judged by), and it stopped early no later; the paper's "
+    "rule has no ±. With several seeds: mean (smallest to largest). * stopped early at the first "
+    "or last evaluation: still learning, or evaluated too seldom."
+)
 
 
-def render(title: str, notes: list[str], figures: list[Figure], levels: list[Row]) -> str:
+def render(
+    title: str,
+    outcomes: Sequence[summary.Outcome],
+    notes: list[str],
+    figures: list[Figure],
+    levels: list[Row],
+    colours: Palette,
+) -> str:
     """Returns the page.
 
     Args:
         title: its heading.
-        notes: paragraphs under the heading.
+        outcomes: what every series came to.
+        notes: paragraphs that are folded away.
         figures: what to draw; each chart is as wide as the screen lets it be.
         levels: rows of `results.level_rows`, for the table at the end.
+        colours: of series and densities.
     """
-    sections = "".join(_section(figure) for figure in figures)
+    sections = "".join(_section(figure, colours) for figure in figures)
     paragraphs = "".join(f"<p>{html.escape(note)}</p>\n" for note in notes)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -62,34 +60,69 @@ def render(title: str, notes: list[str], figures: list[Figure], levels: list[Row
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
 <title>{html.escape(title)}</title>
-<style>{_STYLE}</style>
+<style>{STYLE}</style>
 </head>
 <body>
 <h1>{html.escape(title)}</h1>
-{paragraphs}{sections}
-<h2>Numbers</h2>
-<details><summary>{len(levels)} trainings</summary>
-<div class="scroll">{_table(levels)}</div>
+{_summary(outcomes, levels)}
+{_legend(colours)}
+{sections}
+<details><summary>Notes on {len(notes)} runs</summary>
+{paragraphs}</details>
+<details><summary>Numbers of {len(levels)} trainings</summary>
+<div class="scroll">{_numbers(levels)}</div>
 </details>
 <script type="module">
 {vl_convert.javascript_bundle()}
-{_DRAW}
+{SCRIPT}
 </script>
 </body>
 </html>
 """
 
 
-def _section(figure: Figure) -> str:
+def _summary(outcomes: Sequence[summary.Outcome], levels: list[Row]) -> str:
+    metric, unit = measured(levels)
+    data = judged(levels).lower()
+    head = [title.format(f"{data} {metric}{unit}") for title in summary.HEAD]
+    rows = [summary.cells(outcome) for outcome in outcomes]
+    rule = _RULE.format(metric=f"{data} {metric}")
+    return (
+        f'<div class="scroll" id="summary">{_table(head, rows, texts=(0, 1))}</div>\n'
+        f'<p class="note">{html.escape(rule)}</p>'
+    )
+
+
+def _legend(colours: Palette) -> str:
+    """Returns one legend for the page; a click on an entry shows it alone, another all again."""
+    of = {"series": "Series: click one to see it alone", "remaining": "% of weights remaining"}
+    parts = []
+    for field, known in colours.items():
+        if len(known) > 1:
+            buttons = "".join(
+                f'<button type="button" aria-pressed="false" data-field="{field}" '
+                f'data-value="{html.escape(str(_plain(value)))}">'
+                f'<i style="background:{colour}"></i>{html.escape(str(_plain(value)))}</button>\n'
+                for value, colour in known.items()
+            )
+            parts.append(
+                f'<div class="legend"><span class="of">{of[field]}</span>\n{buttons}</div>'
+            )
+    return "\n".join(parts)
+
+
+def _section(figure: Figure, colours: Palette) -> str:
     charts = []
     for number, chart in enumerate(figure.charts):
         name = f"{figure.name}-{number}"
-        sized = chart.properties(width="container", height="container")
+        spec = coloured(chart.properties(width="container", height="container").to_dict(), colours)
+        heading = _text_of(spec.pop("title", ""))
         # "</" would end the script element early.
-        spec = json.dumps(sized.to_dict()).replace("</", "<\\/")
+        content = json.dumps(spec).replace("</", "<\\/")
         charts.append(
-            f'<div class="chart" id="{name}"></div>\n'
-            f'<script type="application/json" data-chart="{name}">{spec}</script>\n'
+            f'<div class="panel"><h3>{html.escape(heading)}</h3>'
+            f'<div class="chart" id="{name}"></div></div>\n'
+            f'<script type="application/json" data-chart="{name}">{content}</script>\n'
         )
     return (
         f"<h2>{html.escape(figure.title)}</h2>\n"
@@ -98,11 +131,56 @@ def _section(figure: Figure) -> str:
     )
 
 
-def _table(rows: list[Row]) -> str:
-    titles = [html.escape(title.format(*measured(rows))) for title in _TABLE.values()]
-    head = "".join(f"<th>{title}</th>" for title in titles)
+def _text_of(title: Any) -> str:
+    return title.get("text", "") if isinstance(title, dict) else title
+
+
+def _numbers(rows: list[Row]) -> str:
+    metric, unit = measured(rows)
+    words = {"data": judged(rows).lower(), "metric": metric, "unit": unit}
+    names = [name for name in _TABLE if name != "control" or any(row["control"] for row in rows)]
+    columns = [_aligned([row[name] for row in rows]) for name in names]
+    texts = [i for i, name in enumerate(names) if name in _TEXTS]
+    head = [_TABLE[name].format(**words) for name in names]
+    return _table(head, list(zip(*columns, strict=True)), texts)
+
+
+def _aligned(values: list[Any]) -> list[str]:
+    """Returns numbers with as many decimals as the one that needs most.
+
+    Example:
+    >>> _aligned([100.0, 21.07, 0.5]), _aligned([4600, 12])
+    (['100.00', '21.07', '0.50'], ['4,600', '12'])
+    """
+    if all(isinstance(value, int) for value in values):
+        return [f"{value:,}" for value in values]
+    if not all(isinstance(value, (int, float)) for value in values):
+        return [str(value) for value in values]
+    decimals = max(len(f"{value:.6f}".rstrip("0").partition(".")[2]) for value in values)
+    return [f"{value:,.{max(2, decimals)}f}" for value in values]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[int]) -> str:
+    """Returns a table; a row with fewer cells ends with one over the rest."""
+
+    def cell(tag: str, i: int, content: str, span: int = 1) -> str:
+        over = f' colspan="{span}"' if span > 1 else ""
+        kind = ' class="text"' if i in texts or span > 1 else ""
+        title = f' data-title="{html.escape(head[i])}"' if tag == "td" and span == 1 else ""
+        return f"<{tag}{kind}{over}{title}>{html.escape(content)}</{tag}>"
+
+    titles = "".join(cell("th", i, title) for i, title in enumerate(head))
     body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(row[name]))}</td>" for name in _TABLE) + "</tr>\n"
+        "<tr>"
+        + "".join(
+            cell("td", i, content, len(head) - i if i == len(row) - 1 else 1)
+            for i, content in enumerate(row)
+        )
+        + "</tr>\n"
         for row in rows
     )
-    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
+    return f"<table><thead><tr>{titles}</tr></thead>\n<tbody>{body}</tbody></table>"
+
+
+def _plain(value: Any) -> Any:
+    return f"{value:g}" if isinstance(value, float) else value

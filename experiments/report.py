@@ -14,7 +14,7 @@ import sys
 
 from lth_tf.cli import flags, program
 from lth_tf.errors import UsageError
-from lth_tf.files import atomic_path, write_bytes
+from lth_tf.files import write_bytes
 from lth_tf.options import Options, option
 
 
@@ -63,8 +63,10 @@ def report(folders: list[str], options: ReportOptions | None = None) -> list[pat
         UsageError: if a folder holds no finished run that can be read, or the output folder
             cannot be written to.
     """
-    from . import page, results
+    from . import page, results, summary
     from .figures import Numbers, figures
+    from .figures.colours import palette
+    from .figures.picture import png
 
     options = options or ReportOptions()
     left_out: list[UsageError] = []
@@ -75,13 +77,16 @@ def report(folders: list[str], options: ReportOptions | None = None) -> list[pat
     last = max(row["iterations"] for row in levels)
     iterations = options.at_iterations or (last // 3, 2 * last // 3, last)
     drawn = figures(Numbers(levels, curves, list(options.densities), list(iterations)))
+    colours = palette(levels, results.nearest_densities(curves, options.densities))
     output = pathlib.Path(options.output_dir or pathlib.Path(folders[0]) / "report")
     files = [output / "report.html"]
-    write_bytes(files[0], page.render(_title(runs), _notes(runs), drawn, levels).encode())
+    content = page.render(
+        _title(runs), summary.outcomes(runs), _notes(runs), drawn, levels, colours
+    )
+    write_bytes(files[0], content.encode())
     for figure in drawn:
         files.append(output / f"{figure.name}.png")
-        with atomic_path(files[-1]) as partial:
-            figure.side_by_side().save(partial, ppi=144)
+        write_bytes(files[-1], png(figure, _title(runs), colours))
     for name, rows in (("levels", levels), ("curves", curves)):
         if rows:
             files.append(output / f"{name}.csv")

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import math
 import os
 import pathlib
 from collections.abc import Iterable
@@ -18,6 +19,8 @@ from lth_tf.tickets import judging
 from lth_tf.tickets.procedure import control_label
 from lth_tf.tickets.verdict import judge_runs
 from lth_tf.tickets.verdict_text import told
+
+from . import series
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +41,14 @@ class Run:
 
     def series(self, control: str) -> str:
         """Returns the name of the curve that a stage of this run belongs to."""
-        method = self.config.method.label()
-        return ", ".join(part for part in (self.label, method, control_label(control)) if part)
+        parts = [part for part in (self.label, control_label(control)) if part]
+        method = self.config.method
+        return ", ".join(parts) or ("tickets" if method.finds_tickets else method.label())
+
+    @property
+    def judged_on(self) -> str:
+        """What its "test" metric was measured on: "test data" or "validation data"."""
+        return getattr(self.config, "judged_on", "test data")
 
     def stages(self) -> list[Stage]:
         """Returns the finished stages."""
@@ -60,27 +69,22 @@ def find_runs(
             `left_out` is None or no other run is there.
     """
     found = find_run_dirs(paths, left_out)
-    configs = {run.path: run.config() for run in found}
-    values = {path: config.as_dict(in_run_name=True) for path, config in configs.items()}
-    names = {path: _experiment(path, config) for path, config in configs.items()}
-    differing = _differing([(names[path], config) for path, config in configs.items()])
-    several = len(set(names.values())) > 1
+    configs = [run.config() for run in found]
     return [
-        Run(
-            directory=run,
-            experiment=names[run.path],
-            config=configs[run.path],
-            label=", ".join(
-                ([names[run.path]] if several else [])
-                + [
-                    f"{name} {values[run.path][name]}"
-                    for name in differing
-                    if name in values[run.path]
-                ]
-            ),
-        )
-        for run in found
+        Run(run, series.experiment_of(run, config), config, label)
+        for run, config, label in zip(found, configs, series.labels(found), strict=True)
     ]
+
+
+def percent(density: float) -> float:
+    """Returns a density in percent, with two decimals or four digits, whatever is more.
+
+    Example:
+    >>> percent(0.21071), percent(0.000012345)
+    (21.07, 0.001234)
+    """
+    value = 100 * density
+    return round(value, max(2, 3 - math.floor(math.log10(value)))) if value > 0 else 0.0
 
 
 def measured(rows: list[Row]) -> tuple[str, str]:
@@ -97,6 +101,17 @@ def measured(rows: list[Row]) -> tuple[str, str]:
     return " and ".join(names), " (%)" if percent else ""
 
 
+def judged(rows: list[Row]) -> str:
+    """Returns what the rows were judged on, as the first word of an axis.
+
+    Example:
+    >>> judged([{"judged_on": "test data"}]), judged([{"judged_on": "validation data"}])
+    ('Test', 'Validation')
+    """
+    words = sorted({row["judged_on"].removesuffix(" data") for row in rows})
+    return " or ".join(words).capitalize()
+
+
 def level_rows(runs: list[Run]) -> list[Row]:
     """Returns a row for every finished stage: densities in %, accuracies in %.
 
@@ -106,7 +121,7 @@ def level_rows(runs: list[Run]) -> list[Row]:
     for run in runs:
         for stage in run.stages():
             summary = run.directory.summary(stage)
-            metric, _ = judging.judged_by(summary)
+            metric, mode = judging.judged_by(summary)
             early_stop, final, train = (
                 judging.in_its_unit(summary[f"{name}_accuracy"], metric)
                 for name in ("early_stop_test", "final_test", "final_train")
@@ -118,15 +133,15 @@ def level_rows(runs: list[Run]) -> list[Row]:
                     "seed": run.config.seed,
                     "level": stage.level,
                     "control": stage.control,
-                    "remaining": round(100 * summary["density"], 2),
+                    "remaining": percent(summary["density"]),
                     "weights": summary["remaining"],
                     "early_stop_iteration": summary["early_stop_iteration"],
-                    "early_stop_accuracy": judging.in_its_unit(
-                        summary["early_stop_test_accuracy"], metric
-                    ),
+                    "early_stop_accuracy": early_stop,
                     "final_accuracy": final,
                     "train_accuracy": train,
                     "metric": metric,
+                    "mode": mode,
+                    "judged_on": run.judged_on,
                     "iterations": summary["iterations"],
                     "seconds": summary["seconds"],
                 }
@@ -141,8 +156,8 @@ def curve_rows(runs: list[Run]) -> list[Row]:
         for stage in run.stages():
             history = run.directory.history(stage)
             summary = run.directory.summary(stage)
-            metric, _ = judging.judged_by(summary)
-            remaining = round(100 * summary["density"], 2)
+            metric, mode = judging.judged_by(summary)
+            remaining = percent(summary["density"])
             for iteration, accuracy in zip(
                 history["iteration"], history["test_accuracy"], strict=True
             ):
@@ -157,6 +172,8 @@ def curve_rows(runs: list[Run]) -> list[Row]:
                             "iteration": int(iteration),
                             "test_accuracy": judging.in_its_unit(accuracy, metric),
                             "metric": metric,
+                            "mode": mode,
+                            "judged_on": run.judged_on,
                         }
                     )
     return rows
@@ -215,22 +232,6 @@ def write_csv(path: pathlib.Path, rows: list[Row]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _experiment(path: pathlib.Path, config: ExperimentConfig | FitConfig) -> str:
-    """Returns the folder an experiment's runs lie in; for `model.fit` the model's name."""
-    return config.network if config.kind == "fit" else path.resolve().parent.parent.name
-
-
-def _differing(runs: list[tuple[str, ExperimentConfig | FitConfig]]) -> list[str]:
-    """Returns the names of the fields that tell the configs of one experiment apart."""
-    told_otherwise = {"seed", "method", "strategy", "start", "final_density"}
-    values: dict[tuple[str, str], set] = {}
-    for experiment, config in runs:
-        for name, value in config.as_dict(in_run_name=True).items():
-            if name not in told_otherwise:
-                values.setdefault((name, experiment), set()).add(value)
-    return list(dict.fromkeys(name for (name, _), found in values.items() if len(found) > 1))
 
 
 def _reached(summary: dict[str, Any]) -> str:

@@ -4,11 +4,11 @@ import shutil
 
 import pytest
 
-from experiments import results
+from experiments import results, summary
+from experiments.figures import Numbers, figures
+from experiments.figures.marks import against_size
 from experiments.report import ReportOptions, report
 from lth_tf.errors import UsageError
-
-PHONE, DESK = (390, 844), (1200, 900)
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,9 @@ def test_csv_holds_the_numbers_of_the_run(files, finished_run):
     assert len(rows) == 9
     assert [row["remaining"] for row in rows[::3]] == ["100.0", "80.04", "64.06"]
     assert {row["series"] for row in rows} == {
-        "iterative",
-        "iterative, random reinit",
-        "iterative, random mask",
+        "tickets",
+        "random reinit",
+        "random mask",
     }
     stages = finished_run.finished()
     for row, stage in zip(rows, stages, strict=True):
@@ -65,9 +65,9 @@ def test_runs_of_several_configurations_are_told_apart(finished_run, tmp_path):
         (copy / "config.json").write_text(json.dumps(config))
     rows = results.level_rows(results.find_runs([tmp_path]))
     assert {row["series"] for row in rows if not row["control"]} == {
-        "dropout_rate 0.0, iterative",
-        "dropout_rate 0.0, one-shot",
-        "dropout_rate 0.5, iterative",
+        "iterative, dropout rate 0",
+        "one-shot, dropout rate 0",
+        "iterative, dropout rate 0.5",
     }
 
 
@@ -79,7 +79,7 @@ def test_runs_on_other_data_are_another_curve(finished_run, tmp_path):
         config["config"]["dataset"] = dataset
         (copy / "config.json").write_text(json.dumps(config))
     series = {run.series("") for run in results.find_runs([tmp_path])}
-    assert series == {"dataset digits, iterative", "dataset mnist, iterative"}
+    assert series == {"dataset digits", "dataset mnist"}
 
 
 def test_the_same_run_named_twice_counts_once(finished_run):
@@ -101,52 +101,104 @@ def test_output_that_cannot_be_written(finished_run, tmp_path):
         report([str(finished_run.path)], options)
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    webdriver = pytest.importorskip("selenium.webdriver")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("no headless browser on this machine")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        f"--user-data-dir={tmp_path_factory.mktemp('browser')}",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield found
-    found.quit()
+def test_names_say_in_words_what_differs_and_matters(finished_run, tmp_path):
+    changes = {
+        "a": {},
+        "b": {"learning_rate": 0.1, "lr_drops": [20_000, 25_000]},
+        "c": {"learning_rate": 0.1, "lr_drops": [20_000, 25_000], "augment": True},
+        # Measures oftener, and is another seed: no other curve.
+        "d": {"eval_interval": 10, "test_interval": 10, "seed": 1},
+    }
+    for folder, change in changes.items():
+        copy_with(finished_run, tmp_path / "lenet" / folder / "seed_0", change)
+    series = {run.directory.path.parent.name: run for run in results.find_runs([tmp_path])}
+    drops = "learning-rate drops at 20,000 and 25,000"
+    assert {name: run.series("") for name, run in series.items()} == {
+        "a": "learning rate 0.0012, no learning-rate drops, no augment",
+        "b": f"learning rate 0.1, {drops}, no augment",
+        "c": f"learning rate 0.1, {drops}, augment",
+        "d": "learning rate 0.0012, no learning-rate drops, no augment",
+    }
 
 
-@pytest.mark.parametrize("width, height", [PHONE, DESK])
-def test_page_in_a_browser(files, browser, width, height):
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
+def test_runs_of_a_seed_that_only_measure_at_other_iterations_are_told_apart(
+    finished_run, tmp_path
+):
+    copy_with(finished_run, tmp_path / "lenet" / "a" / "seed_0", {})
+    copy_with(finished_run, tmp_path / "lenet" / "b" / "seed_0", {"test_interval": 40})
+    series = [run.series("reinit_0") for run in results.find_runs([tmp_path])]
+    assert series == ["test interval 20, random reinit", "test interval 40, random reinit"]
+
+
+def copy_with(run, folder, change):
+    """Copies a run and changes its config."""
+    shutil.copytree(run.path, folder)
+    record = json.loads((folder / "config.json").read_text())
+    record["config"] |= change
+    (folder / "config.json").write_text(json.dumps(record))
+
+
+def test_tiny_densities_keep_their_digits(finished_run, tmp_path):
+    copy = tmp_path / "lenet" / "default" / "seed_0"
+    shutil.copytree(finished_run.path, copy)
+    for level, density in ((1, 0.000_051_234), (2, 0.000_000_7)):
+        file = copy / f"level_{level:02d}" / "summary.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "density": density}))
+    rows = results.level_rows(results.find_runs([copy]))
+    assert [row["remaining"] for row in rows if not row["control"]] == [100.0, 0.005123, 0.00007]
+    chart = against_size(rows, "final_accuracy", "Accuracy", "series").to_dict()
+    (x,) = {json.dumps(layer["encoding"]["x"]["axis"]) for layer in chart["layer"][1]["layer"]}
+    assert json.loads(x)["values"] == [100, 10, 1, 0.1, 0.01, 0.001, 0.0001]
+
+
+def test_axes_say_what_was_judged_on(finished_run):
+    rows = results.level_rows(results.find_runs([finished_run.path]))
+    validated = [{**row, "judged_on": "validation data"} for row in rows]
+    titles = {
+        figure.name: [chart.to_dict()["title"] for chart in figure.charts]
+        for figure in figures(Numbers(validated, [], [100.0], [60]))
+    }
+    assert titles == {
+        "tickets": [
+            "Early-stop iteration",
+            "Validation accuracy at early stop (%)",
+            "Validation accuracy at the last iteration (%)",
+            "Training accuracy at the last iteration (%)",
+        ]
+    }
+
+
+def test_best_is_fewest_of_iterations_and_most_of_accuracies(finished_run):
+    rows = results.level_rows(results.find_runs([finished_run.path]))
+    tickets = [row for row in rows if not row["control"]]
+    second = [
+        {**row, "early_stop_iteration": 7, "final_accuracy": 101.0, "seed": 1} for row in tickets
+    ]
+    for field, best in (("early_stop_iteration", 7), ("final_accuracy", 101.0)):
+        chart = against_size(tickets + second, field, "", "series").to_dict()
+        points = chart["datasets"].values() if "datasets" in chart else all_values(chart)
+        found = [point for point in points if "best" in point]
+        assert {point["best"] for point in found} == {best}
+        assert all(point["worst"] != best for point in found)
+
+
+def all_values(spec):
+    found = spec.get("data", {}).get("values", [])
+    return found + [value for layer in spec.get("layer", []) for value in all_values(layer)]
+
+
+def test_summary_says_why_there_is_nothing_to_compare_with(finished_run, tmp_path):
+    copy = tmp_path / "lenet" / "default" / "seed_0"
+    shutil.copytree(finished_run.path, copy)
+    file = copy / "level_00" / "summary.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "early_stop_iteration": 0}))
+    (first, *_) = summary.outcomes(results.find_runs([copy]))
+    assert summary.cells(first)[-1] == (
+        "nothing to compare with: the dense network's validation loss was never below that "
+        "before training"
     )
-    browser.get(files["report.html"].as_uri())
-    browser.set_script_timeout(30)
-    drawn = browser.execute_async_script(
-        """
-        const done = arguments[0];
-        const wanted = document.querySelectorAll('script[type="application/json"]').length;
-        const look = () => {
-          const charts = [...document.querySelectorAll('.chart canvas, .chart svg')];
-          if (charts.length < wanted) return setTimeout(look, 100);
-          done(charts.map(c => [c.getBoundingClientRect().left, c.getBoundingClientRect().right]));
-        };
-        look();
-        """
-    )
-    assert len(drawn) == 4 + 3 + 3
-    assert all(0 <= left < right <= width for left, right in drawn)
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    assert [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"] == []
+
+
+def test_summary_of_a_run(finished_run):
+    names = [outcome.series for outcome in summary.outcomes(results.find_runs([finished_run.path]))]
+    assert names == ["tickets", "random mask", "random reinit"]

@@ -5,12 +5,14 @@ A figure is a function `(numbers) -> Figure | None`: None where there are no num
 
 import dataclasses
 from collections.abc import Callable
-
-import altair as alt
+from typing import TYPE_CHECKING
 
 from lth_tf.registry import Registry
 
 from ..results import Row
+
+if TYPE_CHECKING:
+    import altair as alt
 
 FIGURES = Registry("figure", package=__name__)
 
@@ -23,18 +25,13 @@ class Figure:
         name: file name without ending.
         title: what it shows.
         caption: how to read it.
-        charts: without width and height.
+        charts: without width and height; the title of each says what it shows.
     """
 
     name: str
     title: str
     caption: str
-    charts: list[alt.LayerChart]
-
-    def side_by_side(self, width: int = 380, height: int = 260) -> alt.Chart:
-        """Returns the charts as one, two in a row."""
-        sized = [chart.properties(width=width, height=height) for chart in self.charts]
-        return alt.concat(*sized, columns=2).resolve_scale(color="shared")
+    charts: "list[alt.LayerChart]"
 
 
 @dataclasses.dataclass(frozen=True)

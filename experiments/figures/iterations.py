@@ -1,6 +1,6 @@
 """Accuracy at a few points of training."""
 
-from ..results import at_iterations, measured
+from ..results import at_iterations, judged, measured
 from . import Figure, Numbers, register
 from .marks import against_size
 
@@ -16,11 +16,11 @@ def iterations(numbers: Numbers) -> Figure | None:
     charts = []
     for iteration in sorted({row["iteration"] for row in shown}):
         of_iteration = [row for row in shown if row["iteration"] == iteration]
-        title = f"Test {metric} at iteration {iteration:,}{unit}"
+        title = f"{judged(rows)} {metric} at iteration {iteration:,}{unit}"
         charts.append(against_size(of_iteration, "test_accuracy", title, "series"))
     return Figure(
         "iterations",
-        f"Test {metric} at three points of training",
-        "Means over trials with bands from the smallest to the largest (paper, Figures 7 and 8).",
+        f"{judged(rows)} {metric} at points of training",
+        "Means over trainings, bands from the smallest to the largest (paper, Figures 7 and 8).",
         charts,
     )

@@ -1,30 +1,41 @@
-"""What charts are drawn with: means over replicates, with bands and colours."""
+"""What charts are drawn with: means over replicates, with bands, and tooltips on the nearest."""
+
+import math
+import statistics
+from typing import Any
 
 import altair as alt
 
 from ..results import Row
 
-# Okabe & Ito: told apart by the colour-blind too.
-_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-_COARSE = [100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1]
-_FINE = [100, 80, 65, 50, 40, 30]
 REMAINING = "% of weights remaining"
-LEGEND = alt.Legend(
-    orient="bottom", columns=2, labelLimit=320, symbolType="stroke", symbolOpacity=1
-)
 
 
 def against_size(rows: list[Row], field: str, title: str, colour: str) -> alt.LayerChart:
-    """Returns a field against the weights remaining, a curve for each value of `colour`."""
-    smallest = min(row["remaining"] for row in rows)
+    """Returns a field against the weights remaining, a curve for each value of `colour`.
+
+    A dashed line is the mean of a series' dense network.
+
+    Args:
+        rows: with "remaining" and the two fields.
+        field: what is drawn; None and NaN are left out.
+        title: what it is, with its unit.
+        colour: field that tells the curves apart.
+    """
+    rows = [row for row in rows if row["remaining"] > 0]
     x = alt.X(
         "remaining:Q",
         title=REMAINING,
-        scale=alt.Scale(type="log", reverse=True, nice=False),
-        axis=alt.Axis(values=_COARSE if smallest < 25 else _FINE, labelFlush=False),
+        scale=alt.Scale(type="log", reverse=True, nice=False, padding=12),
+        axis=alt.Axis(values=_ticks([row["remaining"] for row in rows]), format=".4~r"),
     )
-    colours = alt.Color(f"{colour}:N", title=None, scale=alt.Scale(range=_COLOURS), legend=LEGEND)
-    return mean_and_band(rows, x, field, title, colours)
+    chart = mean_and_band(rows, x, field, "", alt.Color(f"{colour}:N", title=None))
+    references = _dense(rows, field, colour)
+    if references:
+        dense = alt.Chart(alt.Data(values=references))
+        rule = dense.mark_rule(strokeDash=[5, 4], strokeWidth=1.2, opacity=0.8)
+        chart = alt.layer(rule.encode(alt.Y("mean:Q"), alt.Color(f"{colour}:N")), chart)
+    return chart.properties(title=title)
 
 
 def mean_and_band(
@@ -33,24 +44,131 @@ def mean_and_band(
     field: str,
     title: str,
     colour: alt.Color,
-    scale: alt.Scale | None = None,
+    domain: tuple[float, float] | None = None,
 ) -> alt.LayerChart:
-    """Returns the mean of a field as a line, and from its smallest to its largest as a band."""
-    scale = scale or alt.Scale(zero=False)
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, color=colour)
-    band = base.mark_area(opacity=0.18, clip=True).encode(
-        alt.Y(f"min({field}):Q", title=title, scale=scale), alt.Y2(f"max({field}):Q")
+    """Returns the mean of a field as a line, and from its smallest to its largest as a band.
+
+    Args:
+        rows: with the fields of `x`, `colour` and `field`.
+        x: the horizontal axis.
+        field: what is drawn; None and NaN are left out.
+        title: of the vertical axis.
+        colour: what tells the curves apart.
+        domain: ends of the vertical axis; by default all values.
+    """
+    kinds = [channel.shorthand.rpartition(":")[0] for channel in (x, colour)]
+    points = _points(rows, field, *kinds)
+    inside = points
+    scale = alt.Scale(zero=False, padding=10, nice=domain is None)
+    if domain is not None:
+        scale.domain = list(domain)
+        inside = [p for p in points if domain[0] <= p["mean"] <= domain[1]]
+    y = alt.Y("mean:Q", title=title or None, scale=scale)
+    base = alt.Chart(alt.Data(values=points)).encode(x=x, color=colour)
+    band = base.mark_area(opacity=0.16, clip=domain is not None).encode(
+        alt.Y("low:Q", title=title or None, scale=scale), alt.Y2("high:Q")
     )
-    tooltip = [
-        colour.shorthand,
-        x.shorthand,
-        *(
-            alt.Tooltip(f"{how}({field}):Q", title=name, format=",.5~g")
-            for how, name in (("mean", "mean"), ("min", "smallest"), ("max", "largest"))
-        ),
-        alt.Tooltip("count():Q", title="trainings"),
+    line = base.mark_line(strokeWidth=1.8, clip=domain is not None).encode(y)
+    dots = alt.Chart(alt.Data(values=inside)).encode(x, y, colour)
+    return alt.layer(
+        band, line, dots.mark_circle(size=26, opacity=1), _nearest(dots, x, colour, field, rows)
+    )
+
+
+def _nearest(
+    dots: alt.Chart, x: alt.X, colour: alt.Color, field: str, rows: list[Row]
+) -> alt.Chart:
+    """Returns the points again, the one nearest to the pointer seen and told."""
+    hover = alt.selection_point(nearest=True, on="pointermove", clear="pointerout", empty=False)
+    form = _form(field, rows)
+    numbers = [
+        alt.Tooltip(f"{name}:Q", title=name, format=form) for name in ("mean", "best", "worst")
     ]
-    line = base.mark_line(clip=True, point=alt.OverlayMarkDef(size=22)).encode(
-        alt.Y(f"mean({field}):Q", title=title, scale=scale), tooltip=tooltip
+    places = []
+    for channel in (colour, x):
+        name = channel.shorthand.rpartition(":")[0]
+        if name == "remaining":
+            places.append(alt.Tooltip("remaining:Q", title="% remaining", format=".4~r"))
+        else:
+            places.append(alt.Tooltip(channel.shorthand, title=name))
+    return (
+        dots.mark_circle(size=110)
+        .encode(
+            opacity=alt.condition(hover, alt.value(1), alt.value(0)),
+            tooltip=[*places, *numbers, alt.Tooltip("trainings:Q")],
+        )
+        .add_params(hover)
     )
-    return alt.layer(band, line)
+
+
+def _points(rows: list[Row], field: str, x: str, colour: str) -> list[dict[str, Any]]:
+    """Returns a point for every place on every curve."""
+    groups: dict[tuple, list[Row]] = {}
+    for row in rows:
+        if row[field] is not None and row[field] == row[field]:
+            groups.setdefault((row[colour], row[x]), []).append(row)
+    points = []
+    for (name, place), found in sorted(
+        groups.items(), key=lambda item: (str(item[0][0]), item[0][1])
+    ):
+        values = [row[field] for row in found]
+        low, high = min(values), max(values)
+        fewer = _fewer_is_better(field, found)
+        points.append(
+            {
+                **({"series": found[0]["series"]} if "series" in found[0] else {}),
+                colour: name,
+                x: place,
+                "mean": statistics.fmean(values),
+                "low": low,
+                "high": high,
+                "best": low if fewer else high,
+                "worst": high if fewer else low,
+                "trainings": len(values),
+            }
+        )
+    return points
+
+
+def _dense(rows: list[Row], field: str, colour: str) -> list[dict[str, Any]]:
+    """Returns the mean of the dense networks of every curve of tickets."""
+    groups: dict[Any, list[float]] = {}
+    for row in rows:
+        value = row[field]
+        if row.get("level") == 0 and row.get("control") == "" and value is not None:
+            groups.setdefault((row["series"], row[colour]), []).append(value)
+    return [
+        {"series": series, colour: name, "mean": statistics.fmean(values)}
+        for (series, name), values in groups.items()
+    ]
+
+
+def _fewer_is_better(field: str, rows: list[Row]) -> bool:
+    if "accuracy" in field:
+        return all(row.get("mode") == "min" for row in rows)
+    return True  # iterations, seconds, bytes
+
+
+def _form(field: str, rows: list[Row]) -> str:
+    if field.endswith(("iteration", "iterations")):
+        return ",.0f"
+    percent = all(str(row.get("metric", "")).endswith(("accuracy", "acc")) for row in rows)
+    return ".2f" if "accuracy" in field and percent else ",.4~g"
+
+
+def _ticks(percentages: list[float]) -> list[float]:
+    """Returns where a logarithmic axis of densities is marked.
+
+    Example:
+    >>> _ticks([100.0, 64.0, 41.0]), _ticks([100.0, 1.2])
+    ([100, 80, 65, 50], [100.0, 50.0, 20.0, 10.0, 5.0, 2.0])
+    """
+    smallest = min(percentages, default=100)
+    if smallest >= 25:
+        return [tick for tick in (100, 80, 65, 50, 40, 30) if tick >= smallest]
+    decades = range(2, math.floor(math.log10(smallest)) - 1, -1)
+    far = len(decades) > 4
+    ticks = [
+        float(f"{digit}e{decade}") for decade in decades for digit in ((1,) if far else (5, 2, 1))
+    ]
+    return [tick for tick in ticks if smallest <= tick <= 100]

@@ -81,6 +81,7 @@ def _is_readable(run: RunDir, damaged: list[UsageError]) -> bool:
         for stage in run.finished():
             run.summary(stage)
             run.history(stage)
+            run.correct(stage)
     except UsageError as error:
         damaged.append(error)
         return False

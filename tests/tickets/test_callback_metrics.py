@@ -213,7 +213,7 @@ def test_numbers_are_printed_in_their_own_unit(inputs, tmp_path, capsys):
     assert value in outcome(run_dir) and "% at" not in outcome(run_dir)
     options = ReportOptions(output_dir=str(tmp_path / "report"))
     page = report([str(run_dir.path)], options)[0].read_text()
-    assert "Test mae at early stop" in page and "final mae" in page
+    assert "Validation mae at early stop" in page and "final validation mae" in page
     assert "accuracy" not in page.partition("<details>")[2].partition("<script")[0]
     rows = list(csv.DictReader((tmp_path / "report" / "levels.csv").read_text().splitlines()))
     assert float(rows[0]["final_accuracy"]) == pytest.approx(history["val_mae"][0], rel=1e-5)
