@@ -8,11 +8,11 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lth_tf.cli import flags, program, tf_logging
-from lth_tf.config import ExperimentConfig, RunOptions, run_name
+from lth_tf.config import CRITERIA, ExperimentConfig, RunOptions, run_name
 from lth_tf.runs.provenance import data_record, provenance
 from lth_tf.runs.run_dir import RunDir
 
-from .side_by_side import run_side_by_side
+from .side_by_side import is_one_of_several, run_side_by_side
 
 if TYPE_CHECKING:
     from lth_tf.datasets import Data
@@ -87,6 +87,7 @@ def run(experiment: Experiment) -> list[pathlib.Path]:
     if parsed is None:
         return []
     config, options = parsed
+    CRITERIA.get(config.criterion)
     experiment.check(config)
     seeds = range(config.seed, config.seed + config.replicates)
     replicates = [dataclasses.replace(config, seed=seed, replicates=1) for seed in seeds]
@@ -98,15 +99,21 @@ def run(experiment: Experiment) -> list[pathlib.Path]:
         run_side_by_side(replicates, paths, options)
     else:
         for replicate, path in zip(replicates, paths, strict=True):
-            _run_replicate(experiment, replicate, RunDir(path), options)
+            alone = len(replicates) == 1 and not is_one_of_several()
+            _run_replicate(experiment, replicate, RunDir(path), options, alone)
     if len(replicates) > 1:
         print(f"\nFigures of all replicates: {program.command('report')} {paths[0].parent}")
     return paths
 
 
 def _run_replicate(
-    experiment: Experiment, config: ExperimentConfig, run_dir: RunDir, options: RunOptions
+    experiment: Experiment,
+    config: ExperimentConfig,
+    run_dir: RunDir,
+    options: RunOptions,
+    alone: bool,
 ) -> None:
+    """Runs one seed; says what it came to, and what to do next if it is the only one."""
     tf_logging.import_tensorflow()
     from lth_tf.tickets import find
 
@@ -134,7 +141,12 @@ def _run_replicate(
                 listeners=[view, *event_writers(run_dir, options)],
                 make_learner=make_learner,
             )
-        print(f"\n{experiment.next_steps(run_dir)}")
+        if not view.trained:
+            print("\nAll of it was done before: nothing was trained.")
+    from .results import outcome
+
+    told = experiment.next_steps(run_dir) if alone else outcome(run_dir).splitlines()[0]
+    print(f"\n{told}")
 
 
 def load_data(config: ExperimentConfig, options: RunOptions) -> "Data":
@@ -197,9 +209,10 @@ def remaining(config: ExperimentConfig, data: "Data") -> list[int]:
         UsageError: if pruning would empty a layer.
     """
     from lth_tf.masking.model import get_masks
-    from lth_tf.tickets.find import network_rates, new_model
+    from lth_tf.tickets.find import check_batch_size, network_rates, new_model
     from lth_tf.tickets.procedure import plan
 
+    check_batch_size(config, data)
     model = new_model(config, data, "init")
     return plan(config, get_masks(model), network_rates(config, model))
 

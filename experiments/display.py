@@ -53,6 +53,9 @@ class Display(RunListener):
         config: gives the iterations of a stage and the number of stages.
         header: what to print of data and device above the table.
         sign_of_life_seconds: time between those lines.
+
+    Attributes:
+        trained: whether any stage was trained, and not there already.
     """
 
     def __init__(self, config: ExperimentConfig, header: str, sign_of_life_seconds: float = 60.0):
@@ -63,6 +66,7 @@ class Display(RunListener):
         self._stages_left = len(stages(config))
         self._table = Table(_COLUMNS)
         self._bar: tqdm | None = None
+        self.trained = False
         self._life = SignsOfLife(sign_of_life_seconds)
         self._measured_from: tuple[float, int] | None = None
         self._estimated = False
@@ -76,6 +80,7 @@ class Display(RunListener):
 
     def stage_started(self, stage: Stage, density: float, iteration: int) -> None:
         """Opens the stage's progress bar."""
+        self.trained = True
         name = f"level {stage.level}/{self._levels} {stage.control}".strip()
         self._bar = tqdm(
             desc=f"{name} ({100 * density:.1f} %)",

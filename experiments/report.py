@@ -31,6 +31,19 @@ class ReportOptions(Options):
         (), "Iterations to show the accuracy at. Default: a third, two thirds, all of them."
     )
 
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.densities or any(not 0 < density <= 100 for density in self.densities):
+            raise UsageError(
+                "Expected densities in (0, 100], percentages of the weights. "
+                f"Received: densities={','.join(f'{d:g}' for d in self.densities)}."
+            )
+        if any(iteration < 0 for iteration in self.at_iterations):
+            raise UsageError(
+                "Expected at_iterations of at least 0. "
+                f"Received: at_iterations={','.join(map(str, self.at_iterations))}."
+            )
+
 
 def main() -> None:
     """Runs the program and exits."""

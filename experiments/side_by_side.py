@@ -13,6 +13,7 @@ from lth_tf import signals
 from lth_tf.config import ExperimentConfig, RunOptions
 from lth_tf.errors import RunError
 
+_ONE_OF_SEVERAL = "LTH_TF_ONE_OF_SEVERAL"
 _STOPPED = {128 + number for number in signals.STOPPING}  # exit codes
 
 
@@ -49,6 +50,11 @@ def run_side_by_side(
         raise RunError(f"{failed} of {len(replicates)} replicates failed; their errors are above.")
 
 
+def is_one_of_several() -> bool:
+    """Returns whether this process runs a replicate for a process that tells of all of them."""
+    return _ONE_OF_SEVERAL in os.environ
+
+
 class _Children:
     """Processes of this program.
 
@@ -71,6 +77,7 @@ class _Children:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
+                env={**os.environ, _ONE_OF_SEVERAL: "1"},
                 preexec_fn=lambda: os.sched_setaffinity(0, cores),
             )
             self._running.append(child)

@@ -98,8 +98,12 @@ def _run() -> None:
     options, run_options, config = parsed
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     tf_logging.import_tensorflow()
+    from lth_tf.tuning.space import search_space
+
     from . import tune_display
 
+    # Before data are loaded; the network may have fewer groups.
+    search_space(config, config.prune_rates(), options.search)
     tuner, view = _tuner(config, defaults, options, run_options)
     with contextlib.closing(view):
         tuner.search()

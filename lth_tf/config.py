@@ -1,10 +1,11 @@
 """What an experiment is: frozen dataclasses, from which the rest is derived."""
 
 import dataclasses
+import itertools
 from typing import Any, ClassVar
 
 from lth_tf.errors import UsageError
-from lth_tf.options import Options, option
+from lth_tf.options import LARGEST, Options, option
 from lth_tf.registry import Registry
 
 # Found by name when a config is made: the rooms themselves stand above this one.
@@ -137,6 +138,23 @@ class ExperimentConfig(ProcedureConfig):
                 f"eval_interval={self.eval_interval}. "
                 f"Received: test_interval={self.test_interval}."
             )
+        if any(b <= a for a, b in itertools.pairwise((0, *self.lr_drops))):
+            raise UsageError(
+                "Expected lr_drops to be iterations that increase, from 1 on. "
+                f"Received: lr_drops={','.join(map(str, self.lr_drops))}."
+            )
+        plain = type(self).__dataclass_fields__["momentum"].default
+        if self.optimizer != "momentum" and self.momentum != plain:
+            raise UsageError(
+                f"Expected optimizer=momentum with a momentum of its own. Received: "
+                f"momentum={self.momentum:g}, optimizer={self.optimizer}.",
+                arguments=("optimizer",),
+            )
+        if self.seed + self.replicates - 1 > LARGEST:
+            raise UsageError(
+                f"Expected seeds up to {LARGEST}. Received: seed={self.seed}, "
+                f"replicates={self.replicates}."
+            )
 
     def prune_rates(self) -> dict[str, float]:
         """Returns group -> fraction of the remaining weights pruned a level."""
@@ -238,6 +256,11 @@ class RunOptions(Options):
     overwrite: bool = option(False, "Delete earlier results of the same run first.")
     dry_run: bool = option(False, "Print the plan and train nothing; loads the data set.")
     tensorboard: bool = option(False, "Also write TensorBoard event files into the run directory.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.runs_dir:
+            raise UsageError("Expected runs_dir to be a folder. Received: runs_dir=''.")
 
 
 def run_name(config: Options, defaults: Options) -> str:

@@ -7,6 +7,7 @@ for (the controls). Seen from outside the fields of the parts stand beside the o
 """
 
 import dataclasses
+import sys
 import types
 import typing
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from typing import Any
 
 from lth_tf.errors import UsageError
 from lth_tf.registry import Registry
+
+LARGEST = 2**31 - 1  # whole number that TensorFlow's int32 and every JSON reader hold
 
 
 def option(
@@ -233,8 +236,9 @@ def _check(field: dataclasses.Field, value: Any) -> None:
     limits = field.metadata
     fits = isinstance(value, allowed) and (kind is bool or not isinstance(value, bool))
     if fits and isinstance(value, (int, float)):
+        largest = LARGEST if kind is int else sys.float_info.max
         # Written so that NaN fails.
-        fits = all(
+        fits = abs(value) <= largest and all(
             ok
             for bound, ok in (
                 (limits["minimum"], limits["minimum"] is None or value >= limits["minimum"]),
@@ -246,13 +250,16 @@ def _check(field: dataclasses.Field, value: Any) -> None:
         fits = value in limits["choices"]
     if not fits:
         bounds = bounds_text(field)
+        if isinstance(value, int) and abs(value) > LARGEST:
+            bounds = f"{bounds} and at most {LARGEST}".removeprefix(" and ")
         raise UsageError(
-            f"Expected {field.name} to be {_kind_text(kind)}{bounds and ' ' + bounds}. "
+            f"Expected {field.name} to be {kind_text(kind)}{bounds and ' ' + bounds}. "
             f"Received: {field.name}={value!r}."
         )
 
 
-def _kind_text(kind: type) -> str:
+def kind_text(kind: type) -> str:
+    """Returns in words what the values of a type are."""
     return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(
         kind, "whole numbers"
     )

@@ -11,7 +11,7 @@ from absl import flags
 import lth_tf
 from lth_tf.cli.program import as_called
 from lth_tf.errors import UsageError
-from lth_tf.options import Options, bounds_text, part_classes, value_type
+from lth_tf.options import Options, bounds_text, kind_text, part_classes, value_type
 
 _Options = TypeVar("_Options", bound=Options)
 _ALIASES = {"trials": "replicates", "values": "dtype"}
@@ -64,6 +64,8 @@ def parse(
         close = difflib.get_close_matches(error.flagname, list(values), n=1, cutoff=0.5)
         hint = f"Did you mean --{close[0]}?" if close else "--help lists the flags."
         raise UsageError(f"Expected a known flag. Received: --{error.flagname}. {hint}") from error
+    except flags.IllegalFlagValueError as error:
+        raise UsageError(_plain(error, defaults)) from error
     except flags.Error as error:
         raise UsageError(re.sub(r"\s+", " ", str(error))) from error
     if rest and not positional:
@@ -77,6 +79,22 @@ def parse(
     preset = presets[values["preset"].value] if presets and values["preset"].value else {}
     chosen = [_chosen(options, values, preset) for options in defaults]
     return [*chosen, rest] if positional else chosen
+
+
+def _plain(error: flags.Error, defaults: tuple[Options, ...]) -> str:
+    """Returns what is wrong with a value in the words of the options' own checks."""
+    text = re.sub(r"\s+", " ", str(error))
+    found = re.match(r"flag --(\w+)=(.*?): ", text)
+    kinds = {
+        field.name: value_type(field)[0]
+        for options in defaults
+        for part in (options, *(part for _, part in _parts(options)))
+        for field in dataclasses.fields(part)
+    }
+    kind = kinds.get(found[1]) if found else None
+    if found is None or kind not in (int, float, bool):
+        return text
+    return f"Expected {found[1]} to be {kind_text(kind)}. Received: {found[1]}={found[2]!r}."
 
 
 def _today(argument: str) -> str:

@@ -1,12 +1,13 @@
 """Any image classification set of TensorFlow Datasets, through `tfds.load`."""
 
+import difflib
 import hashlib
 import os
 import pathlib
 
 import numpy as np
 
-from lth_tf.datasets import Source, Split
+from lth_tf.datasets import DATASETS, Source, Split
 from lth_tf.errors import UsageError
 from lth_tf.files import read_arrays, write_arrays
 from lth_tf.locks import lock
@@ -60,9 +61,10 @@ def _decode(name: str, folder: str) -> dict[str, np.ndarray]:
     try:
         builder = tfds.builder(name, data_dir=folder)
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        close = difflib.get_close_matches(name, [*DATASETS.names(), *tfds.list_builders()], n=1)
+        hint = f"Did you mean {close[0]}?" if close else _first_line(error) + "."
         raise UsageError(
-            f"Expected digits or the name of a TFDS data set. Received: dataset={name!r} "
-            f"({_first_line(error)})."
+            f"Expected digits or the name of a TFDS data set. Received: dataset={name!r}. {hint}"
         ) from error
     _prepare(builder, name, folder)
     features = builder.info.features

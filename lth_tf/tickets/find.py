@@ -87,6 +87,7 @@ def find_tickets(
         run = lth_tf.find_tickets(config, data, "runs/mine/seed_0")
     """
     config = dataclasses.replace(config, dataset=data.name)
+    check_batch_size(config, data)
     with contextlib.ExitStack() as stack:
         if not isinstance(run_dir, RunDir):
             run_dir = RunDir(run_dir)
@@ -98,6 +99,19 @@ def find_tickets(
         learner = (make_learner or trainer_learner)(setup)
         train_stages(procedure, learner, run_dir, listeners)
     return run_dir
+
+
+def check_batch_size(config: ExperimentConfig, data: Data) -> None:
+    """Refuses batches that hold an example twice.
+
+    Raises:
+        UsageError: if a batch is larger than the training set.
+    """
+    if config.batch_size > len(data.train):
+        raise UsageError(
+            f"Expected batch_size of at most the {len(data.train):,} training examples of "
+            f"{data.name}. Received: batch_size={config.batch_size}."
+        )
 
 
 def _check_data(run_dir: RunDir, data: Data) -> None:
