@@ -61,10 +61,11 @@ class GradualTraining:
     ):
         self._config = config
         prunings = config.method.prunings(config.iterations)
-        self._last_pruning = prunings[-1]
+        at_once = config.method.prune_schedule == "constant"
+        self._last_pruning = config.method.settled(config.iterations)
         copy = convert_model(model)
         self._weights = converted_variables(model, copy)
-        self._model = _with_pruning(copy, self._weights, kept, prunings)
+        self._model = _with_pruning(copy, self._weights, kept, prunings, at_once)
         self._masks = _masks(self._model, self._weights)
         self._batches = InMemoryBatches(splits["train"], preprocessing, config)
         self._examples = {name: Examples(split, preprocessing) for name, split in splits.items()}
@@ -182,20 +183,20 @@ def _with_pruning(
     weights: dict[str, tf.Variable],
     kept: dict[str, int],
     prunings: range,
+    at_once: bool,
 ) -> tf_keras.Model:
     """Returns the model with the layers of the weights in `kept` wrapped for pruning."""
     import tensorflow_model_optimization as tfmot
 
     layers = {}
     for path, count in kept.items():
-        decay = tfmot.sparsity.keras.PolynomialDecay(
-            initial_sparsity=0.0,
-            final_sparsity=1 - count / int(tf.size(weights[path])),
-            begin_step=prunings[0],
-            end_step=prunings[-1],
-            frequency=prunings.step,
+        pruned = 1 - count / int(tf.size(weights[path]))
+        steps = {"begin_step": prunings[0], "end_step": prunings[-1], "frequency": prunings.step}
+        layers[path.split("/")[-2]] = (
+            tfmot.sparsity.keras.ConstantSparsity(pruned, **steps)
+            if at_once
+            else tfmot.sparsity.keras.PolynomialDecay(0.0, pruned, **steps)
         )
-        layers[path.split("/")[-2]] = decay
 
     def wrapped(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         if layer.name not in layers:

@@ -11,11 +11,13 @@ from lth_tf.methods import register
 from lth_tf.methods.base import Context, Ticket, Weights
 from lth_tf.methods.densities import AtDensities, kept_weights
 from lth_tf.methods.hooks import Hooks
+from lth_tf.methods.scores import refuse_fit
 from lth_tf.options import option
 
 with epy.lazy_imports():
     import tensorflow as tf
 
+    from lth_tf.masking import largest
     from lth_tf.masking import model as masking
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ class Gradual(AtDensities):
     """Prunes the smallest weights while the network trains, down to a final density.
 
     At iteration t the fraction s * (1 - (1 - (t - first) / (last - first)) ** 3) is pruned,
-    where s is the fraction pruned in the end. Level 0 is the dense network, each further
+    where s is the fraction pruned in the end; `prune_schedule=constant` prunes it all at once,
+    at the first of these iterations. Level 0 is the dense network, each further
     level one training down to one final density.
 
     The prune rates say how the final density is shared out: all groups are pruned as
@@ -55,6 +58,11 @@ class Gradual(AtDensities):
         minimum=0.0,
         maximum=1.0,
     )
+    prune_schedule: str = option(
+        "polynomial",
+        "Pruned is ever more, with a cubic, or all at once when pruning begins.",
+        choices=("polynomial", "constant"),
+    )
     prune_frequency: int = option(100, "Iterations from one pruning to the next.", minimum=1)
 
     def check(self, config: "ProcedureConfig") -> None:
@@ -64,11 +72,7 @@ class Gradual(AtDensities):
                 "Expected scope=layerwise: gradual pruning prunes each layer by its own count. "
                 f"Received: scope={config.scope}."
             )
-        if config.kind == "fit":
-            raise UsageError(
-                "Expected a method that works between the levels of fit. Received: method=gradual, "
-                "which prunes in the middle of a training. Use find_tickets."
-            )
+        refuse_fit(config, "gradual")
         self.prunings(config.iterations)
 
     def label(self) -> str:
@@ -101,6 +105,11 @@ class Gradual(AtDensities):
                 f"prune_end={self.prune_end:g} of {iterations} iterations."
             )
         return range(first, first + steps * self.prune_frequency + 1, self.prune_frequency)
+
+    def settled(self, iterations: int) -> int:
+        """Returns the iteration of a training from which on it has its final density."""
+        prunings = self.prunings(iterations)
+        return prunings[0] if self.prune_schedule == "constant" else prunings[-1]
 
     def hooks(
         self, model: "keras.Model", rates: dict[str, float], config: "ProcedureConfig"
@@ -137,6 +146,7 @@ class GradualHooks(Hooks):
     ):
         self._method = method
         self._rates = rates
+        self._iterations = config.iterations
         self._prunings = method.prunings(config.iterations)
         slots = masking.masked_slots(model)
         self._sizes = {path: slot.mask.value.shape.num_elements() for path, slot in slots.items()}
@@ -152,7 +162,7 @@ class GradualHooks(Hooks):
         if ticket.stage.level and not ticket.stage.control:
             density = self._method.final_density[ticket.stage.level - 1]
             kept |= kept_weights(self._sizes, self._rates, density)
-            self.early_stop_from = self._prunings[-1]
+            self.early_stop_from = self._method.settled(self._iterations)
         for path, variable in self._kept.items():
             variable.assign(kept[path])
 
@@ -162,7 +172,8 @@ class GradualHooks(Hooks):
         first, last, step = self._prunings[0], self._prunings[-1], self._prunings.step
         pruning = (update >= first) & (update <= last) & ((update - first) % step == 0)
         way = tf.cast(update - first, tf.float32) / (last - first)
-        share = 1 - (1 - way) ** 3
+        at_once = self._method.prune_schedule == "constant"
+        share = tf.ones_like(way) if at_once else 1 - (1 - way) ** 3
 
         def prune() -> "tf.Tensor":
             for path, slot in self._slots.items():
@@ -182,12 +193,9 @@ class GradualHooks(Hooks):
 def _keep_largest(slot: "Slot", count: "tf.Tensor") -> None:
     weight = slot.weight.value
     # Pruned weights are 0; below any that is kept, even one that is 0 itself.
-    magnitude = tf.where(tf.cast(slot.mask.value, tf.bool), tf.abs(weight), -1.0)
-    flat = tf.reshape(magnitude, [-1])
-    _, order = tf.math.top_k(flat, flat.shape[0])
-    kept = tf.range(flat.shape[0]) < count
-    mask = tf.scatter_nd(order[:, tf.newaxis], tf.cast(kept, tf.int32), flat.shape)
-    slot.mask.assign(tf.cast(tf.reshape(mask, weight.shape), slot.mask.dtype))
+    mask = tf.cast(slot.mask.value, tf.bool)
+    kept = largest.largest(tf.where(mask, tf.abs(weight), -1.0), count)
+    slot.mask.assign(tf.cast(mask & kept, slot.mask.dtype))
     _zero_pruned(slot)
 
 

@@ -154,7 +154,8 @@ class DenseStep:
             ]
         if self._config.precision == "mixed_float16":
             values = [g * self._optimizer.scale_loss(1.0) for g in values]
-        self._optimizer.apply(list(values), list(variables))
+        # Of the graph that this is traced in: hooks may apply in a branch.
+        self._optimizer.apply([tf.identity(g) for g in values], list(variables))
 
     @pruned_are_zero()
     def measure(self, inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
