@@ -1,0 +1,68 @@
+"""What starting a program takes, and its memory."""
+
+import os
+import resource
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+from lth_tf.cli import process
+
+from . import Result, in_turn, register
+
+_PACKAGE = __package__.rpartition(".")[0]
+
+
+@register("startup")
+def startup(options) -> Iterator[Result]:
+    """Measures `--help`, imports, and whole programs of one short level, in seconds and memory."""
+    commands = {
+        "import tensorflow": ["-c", "import tensorflow"],
+        "import lth_tf.training.trainer": ["-c", "import lth_tf.training.trainer"],
+        "import numba": ["-c", "import numba"],
+        "lenet --help": ["-m", f"{_PACKAGE}.lenet", "--help"],
+    }
+    short = ["--dataset=digits", "--levels=0", "--iterations=100", "--overwrite"]
+    for step in ("dense", "sparse"):
+        commands[f"lenet, 100 iterations, --step={step}"] = [
+            *("-m", f"{_PACKAGE}.lenet"),
+            *short,
+            f"--step={step}",
+        ]
+    memory: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        timed = {
+            name: _seconds(name, arguments, folder, memory) for name, arguments in commands.items()
+        }
+        yield in_turn("seconds of a process", timed, options.rounds, unit="s")
+    yield Result(
+        "peak memory of a process", "MB", {name: [value] for name, value in memory.items()}
+    )
+
+
+def _seconds(
+    name: str, arguments: list[str], folder: str, memory: dict[str, float]
+) -> Callable[[], float]:
+    python, *_ = process.command("x")
+
+    def measure() -> float:
+        start = time.perf_counter()
+        child = subprocess.Popen(
+            [python, *arguments],
+            cwd=folder,
+            env=process.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - start
+        memory[name] = max(memory.get(name, 0.0), _megabytes(usage))
+        return seconds
+
+    return measure
+
+
+def _megabytes(usage: resource.struct_rusage) -> float:
+    return usage.ru_maxrss / 1e3
