@@ -121,7 +121,7 @@ def _run_replicate(
 
     data = load_data(config, options)
     # Complains before anything is written or deleted.
-    remaining(config, data)
+    config = config.replace(levels=last_level(config, data))
     if options.overwrite:
         run_dir.delete()
     about = about_run(data, options)
@@ -185,6 +185,7 @@ def _print_plan(
 
     config = replicates[0]
     data = load_data(config, options)
+    config = config.replace(levels=last_level(config, data))
     sizes = remaining(config, data)
     for level, left in enumerate(sizes):
         print(f"level {level:>3}{100 * left / sizes[0]:9.2f} % remaining{left:13,} weights")
@@ -202,6 +203,22 @@ def _print_plan(
     )
 
 
+def last_level(config: ExperimentConfig, data: "Data") -> int:
+    """Returns the last level that is trained, and prints which others are not.
+
+    Raises:
+        UsageError: if pruning would empty a layer.
+    """
+    from lth_tf.masking.model import get_masks
+    from lth_tf.tickets.find import check_batch_size, network_rates, new_model
+    from lth_tf.tickets.procedure import without_idle_levels
+
+    check_batch_size(config, data)
+    model = new_model(config, data, "init")
+    rates = network_rates(config, model)
+    return without_idle_levels(config, get_masks(model), rates, print).levels
+
+
 def remaining(config: ExperimentConfig, data: "Data") -> list[int]:
     """Returns the number of weights remaining at each level.
 
@@ -209,10 +226,9 @@ def remaining(config: ExperimentConfig, data: "Data") -> list[int]:
         UsageError: if pruning would empty a layer.
     """
     from lth_tf.masking.model import get_masks
-    from lth_tf.tickets.find import check_batch_size, network_rates, new_model
+    from lth_tf.tickets.find import network_rates, new_model
     from lth_tf.tickets.procedure import plan
 
-    check_batch_size(config, data)
     model = new_model(config, data, "init")
     return plan(config, get_masks(model), network_rates(config, model))
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 Cells = Sequence[str]
 
+_SHORTEST = 24  # characters of a column that shrinks
+
 
 @dataclasses.dataclass(frozen=True)
 class Column:
@@ -17,12 +19,15 @@ class Column:
         left: True for text, False for numbers.
         drop: columns that are too many for a terminal go from the highest number down;
             0 stays.
+        shrink: True for text that loses its middle where the terminal is narrow; only in
+            tables whose rows are all known.
     """
 
     title: str
     width: int = 0
     left: bool = False
     drop: int = 0
+    shrink: bool = False
 
     @property
     def characters(self) -> int:
@@ -88,12 +93,26 @@ def table(columns: Sequence[Column], rows: Sequence[Cells], width: int | None = 
     name      bytes
     a.tflite     12
     """
+    width = terminal_width() if width is None else width
     fitted = [
         dataclasses.replace(column, width=max([len(row[i]) for row in rows], default=0))
         for i, column in enumerate(columns)
     ]
+    others = sum(c.characters + 2 for c in fitted if not c.shrink)
+    for i, column in enumerate(fitted):
+        if column.shrink and column.characters > max(_SHORTEST, width - others):
+            fitted[i] = dataclasses.replace(column, width=max(_SHORTEST, width - others))
     lines = Table(fitted, width)
-    return "\n".join([lines.head(), *map(lines.row, rows)])
+    cut = [[_cut(cell, fitted[i]) for i, cell in enumerate(row)] for row in rows]
+    return "\n".join([lines.head(), *map(lines.row, cut)])
+
+
+def _cut(cell: str, column: Column) -> str:
+    """Returns a cell without its middle if its column has shrunk: paths differ at their ends."""
+    if not column.shrink or len(cell) <= column.characters:
+        return cell
+    begin = (column.characters - 1) // 3
+    return f"{cell[:begin]}…{cell[len(cell) - (column.characters - 1 - begin) :]}"
 
 
 def terminal_width() -> int:

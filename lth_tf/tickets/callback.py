@@ -30,7 +30,7 @@ from lth_tf.tickets.fit_signals import EpochSignals
 from lth_tf.tickets.fit_start import FreshState
 from lth_tf.tickets.fit_storage import FitStorage
 from lth_tf.tickets.level_callbacks import LevelCallbacks
-from lth_tf.tickets.procedure import Procedure, stages
+from lth_tf.tickets.procedure import Procedure, stages, without_idle_levels
 from lth_tf.tickets.reinitialize import new_weights
 from lth_tf.tickets.running_fit import (
     check_fit,
@@ -295,6 +295,8 @@ class TicketCallback(keras.callbacks.Callback):
             prune_rates=", ".join(f"{path}={rate:g}" for path, rate in rates.items()),
             judged_on="validation data" if self._test_data is None else "test data",
         )
+        config = without_idle_levels(config, dense, rates, print if self._verbose else str)
+        self._config = self._config.replace(levels=config.levels)
         self._procedure = Procedure(
             config,
             self.run_dir,

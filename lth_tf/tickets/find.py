@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -24,7 +25,7 @@ from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import ORIGIN
 from lth_tf.seeding import stream_seed
 from lth_tf.tickets.listener import RunListener
-from lth_tf.tickets.procedure import Procedure
+from lth_tf.tickets.procedure import Procedure, without_idle_levels
 from lth_tf.training.derivatives import Derivatives
 from lth_tf.training.trainer import Trainer
 
@@ -88,12 +89,15 @@ def find_tickets(
     """
     config = dataclasses.replace(config, dataset=data.name)
     check_batch_size(config, data)
+    model = new_model(config, data, "init")
+    config = without_idle_levels(
+        config, get_masks(model), network_rates(config, model), warnings.warn
+    )
     with contextlib.ExitStack() as stack:
         if not isinstance(run_dir, RunDir):
             run_dir = RunDir(run_dir)
             stack.enter_context(run_dir.writing(config, provenance(data=data_record(data))))
         _check_data(run_dir, data)
-        model = new_model(config, data, "init")
         procedure = network_procedure(config, data, run_dir, model)
         setup = Setup(config, data, run_dir, model, jit, step, checkpoint_seconds)
         learner = (make_learner or trainer_learner)(setup)

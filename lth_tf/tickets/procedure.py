@@ -1,6 +1,7 @@
 """What is trained next, and from what: the only place that knows the order."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
@@ -143,6 +144,36 @@ def plan(config: ProcedureConfig, dense: Masks, rates: dict[str, float]) -> list
     """
     CRITERIA.get(config.criterion)
     return config.method.plan({p: np.shape(mask) for p, mask in dense.items()}, rates, config)
+
+
+_Config = TypeVar("_Config", bound=ProcedureConfig)
+
+
+def without_idle_levels(
+    config: _Config, dense: Masks, rates: dict[str, float], say: Callable[[str], None]
+) -> _Config:
+    """Returns a config without the last levels, if nothing is left to prune at them.
+
+    Args:
+        config: what was asked for.
+        dense: weight path -> array of a prunable weight's shape.
+        rates: weight path -> fraction of its remaining weights pruned a level.
+        say: is told of the levels that are left out.
+
+    Raises:
+        UsageError: if a layer would lose its last weight, or the criterion is unknown.
+    """
+    sizes = plan(config, dense, rates)
+    last = len(sizes) - 1
+    while last and sizes[last] == sizes[last - 1]:
+        last -= 1
+    if last == len(sizes) - 1 or len(sizes) - 1 != config.levels:
+        return config
+    say(
+        f"Levels {last + 1} to {config.levels} are not trained: at level {last} nothing is left "
+        "to prune."
+    )
+    return config.replace(levels=last)
 
 
 def stages(config: ProcedureConfig) -> list[Stage]:

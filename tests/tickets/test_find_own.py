@@ -75,3 +75,37 @@ def test_a_function_is_a_criterion(tmp_path):
     )
     kept = run.mask(Stage(1))["dense/kernel"].ravel()
     assert not kept[:120].any() and kept[120:].all()
+
+
+def test_levels_with_nothing_left_to_prune_are_not_trained(tmp_path):
+    def tiny(input_shape, classes):
+        return keras.Sequential(
+            [keras.Input(input_shape), keras.layers.Dense(classes, name="output", use_bias=False)]
+        )
+
+    inputs = np.random.default_rng(0).normal(size=(40, 2)).astype("float32")
+    data = lth_tf.from_arrays(inputs, (inputs[:, 0] > 0).astype("int32"), validation_size=8)
+    config = ExperimentConfig(
+        network=tiny, iterations=2, eval_interval=2, batch_size=8, levels=9, prune_rate_output=0.3
+    )
+    # 4 weights; 0.3 of the last one is none.
+    with pytest.warns(UserWarning, match="Levels 4 to 9 are not trained: at level 3 nothing is"):
+        run = lth_tf.find_tickets(config, data, tmp_path / "run")
+    assert [run.summary(stage)["remaining"] for stage in run.finished()] == [4, 3, 2, 1]
+
+
+def test_in_fit_they_are_not_trained_either(tmp_path, capsys):
+    model = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(2, name="output", use_bias=False)], name="tiny"
+    )
+    model.compile("adam", "mse")
+    inputs = np.random.default_rng(0).normal(size=(40, 2)).astype("float32")
+    tickets = lth_tf.TicketCallback(
+        tmp_path / "run", epochs_per_level=1, levels=9, prune_rates=0.3, metric="loss"
+    )
+    model.fit(
+        inputs, inputs, validation_split=0.2, epochs=tickets.epochs, callbacks=[tickets], verbose=0
+    )
+    assert "Levels 4 to 9 are not trained: at level 3 nothing is left" in capsys.readouterr().out
+    assert [stage.level for stage in tickets.run_dir.finished()] == [0, 1, 2, 3]
+    assert tickets.epochs == 0

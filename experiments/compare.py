@@ -1,0 +1,52 @@
+"""Compares runs: a row for each of their curves, named by what tells them apart.
+
+    python -m experiments.compare runs/lenet/default runs/lenet/strategy=oneshot
+    python -m experiments.compare runs/conv2 --csv=conv2.csv
+
+Controls have rows of their own. "% left" are the weights of the smallest winning ticket, "early
+stop" its iteration of minimum validation loss beside the dense network's, "accuracy" its test
+accuracy there (%; with several seeds the mean, and the smallest and largest). --csv writes
+the same numbers, unrounded.
+"""
+
+import dataclasses
+import pathlib
+import sys
+
+from lth_tf.cli import flags, program
+from lth_tf.errors import UsageError
+from lth_tf.options import Options, option
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareOptions(Options):
+    """Where the rows go."""
+
+    csv: str = option("", "CSV file to write them to as well.")
+
+
+def main() -> None:
+    """Runs the program and exits."""
+    sys.exit(program.run_main(_run))
+
+
+def _run() -> None:
+    parsed = flags.parse(sys.argv, __doc__, CompareOptions(), positional="RUN_DIR")
+    if parsed is None:
+        return
+    options, folders = parsed
+    from . import overview, results
+
+    if not folders:
+        raise UsageError("Expected at least one RUN_DIR. Received: none. --help shows how.")
+    runs = results.find_runs(folders, left_out := [])
+    rows = [overview.overview(*group) for group in overview.by_series(runs).items()]
+    print(overview.text(rows))
+    for error in left_out:
+        print(f"Left out, a damaged run. {error}", file=sys.stderr)
+    if options.csv:
+        results.write_csv(pathlib.Path(options.csv), rows)
+
+
+if __name__ == "__main__":
+    main()
