@@ -18,6 +18,7 @@ def test_every_file_is_a_suite():
         "jobs",
         "masks",
         "memory",
+        "peers",
         "prune",
         "sparse",
         "startup",
