@@ -178,6 +178,9 @@ class FitConfig(ProcedureConfig):
     network: str = option("", "Name of the model.", in_run_name=False)
     dataset: str = option("data of its own", "What it is trained on.")
     epochs_per_level: int = option(1, "Epochs of a level.", minimum=1)
+    iterations: int | None = option(
+        None, "Batches of a level, as far as known before it.", minimum=1, in_run_name=False
+    )
     rewind_epoch: int = option(
         0, "Epoch whose weights every level starts from; 0 is before training.", minimum=0
     )

@@ -268,6 +268,17 @@ def trained_by(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
     return getattr(optimizer, "inner_optimizer", optimizer)._trainable_variables
 
 
+def loss_knows_training(model: keras.Model) -> bool:
+    """Whether a model's `compute_loss` is told if it is called in training."""
+    return model._compute_loss_has_training_arg
+
+
+def has_schedule(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether an optimizer's learning rate is a function of its iterations."""
+    schedule = keras.optimizers.schedules.LearningRateSchedule
+    return isinstance(optimizer._learning_rate, schedule)
+
+
 def better_values(metric: keras.metrics.Metric) -> str | None:
     """Returns "up" or "down", as which values of a metric Keras takes to be better."""
     return getattr(metric, "_direction", None)

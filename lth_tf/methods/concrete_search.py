@@ -10,7 +10,7 @@ from lth_tf.errors import UsageError
 from lth_tf.lazy import lazy_imports
 from lth_tf.methods import register
 from lth_tf.methods.base import Context, Ticket
-from lth_tf.methods.scores import SCORE, ScoreHooks, refuse_fit
+from lth_tf.methods.scores import SCORE, ScoreHooks
 from lth_tf.methods.searched import Searched
 from lth_tf.options import option
 from lth_tf.runs.stage import SEARCH, Stage
@@ -62,7 +62,6 @@ class ConcreteSearch(Searched):
 
     def check(self, config: "ProcedureConfig") -> None:
         """Refuses `model.fit`, and a rewind iteration or a search of no length."""
-        refuse_fit(config, "concrete_search")
         if self.rewind_iteration >= config.iterations:
             raise UsageError(
                 f"Expected rewind_iteration below iterations={config.iterations}. "

@@ -8,7 +8,7 @@ import numpy as np
 from lth_tf.lazy import lazy_imports
 from lth_tf.methods import register
 from lth_tf.methods.base import Context, Ticket
-from lth_tf.methods.scores import SCORE, ScoreHooks, refuse_fit
+from lth_tf.methods.scores import SCORE, ScoreHooks
 from lth_tf.methods.searched import Searched
 from lth_tf.options import option
 from lth_tf.runs.stage import SEARCH, Stage
@@ -44,7 +44,6 @@ class ContinuousSparsification(Searched):
 
     def check(self, config: "ProcedureConfig") -> None:
         """Refuses `model.fit`."""
-        refuse_fit(config, "continuous_sparsification")
 
     def label(self) -> str:
         """Returns the method in words."""

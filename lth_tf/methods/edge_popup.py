@@ -12,7 +12,7 @@ from lth_tf.masking.arrays import Masks
 from lth_tf.methods import register
 from lth_tf.methods.base import Context, Ticket, Weights
 from lth_tf.methods.densities import AtDensities
-from lth_tf.methods.scores import ScoreHooks, fan_in, refuse_fit
+from lth_tf.methods.scores import ScoreHooks, fan_in
 from lth_tf.options import option
 
 with lazy_imports():
@@ -55,7 +55,6 @@ class EdgePopup(AtDensities):
 
     def check(self, config: "ProcedureConfig") -> None:
         """Refuses ranking the weights of all layers together."""
-        refuse_fit(config, "edge_popup")
         if config.scope == "global":
             raise UsageError(
                 "Expected a scope that gives each layer its own count. Received: scope=global."

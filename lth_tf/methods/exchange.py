@@ -15,7 +15,7 @@ from lth_tf.masking.rule import Effective
 from lth_tf.methods.base import Context, Shapes, Ticket, Weights
 from lth_tf.methods.densities import AtDensities
 from lth_tf.methods.hooks import Hooks
-from lth_tf.methods.scores import done, refuse_fit
+from lth_tf.methods.scores import done
 from lth_tf.options import option
 from lth_tf.seeding import stream_seed
 
@@ -61,7 +61,6 @@ class Exchange(AtDensities):
 
     def check(self, config: "ProcedureConfig") -> None:
         """Refuses `model.fit`."""
-        refuse_fit(config, "set or rigl")
 
     def pools(
         self, level: int, shapes: Shapes, rates: dict[str, float], config: "ProcedureConfig"

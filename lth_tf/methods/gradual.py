@@ -11,7 +11,6 @@ from lth_tf.methods import register
 from lth_tf.methods.base import Context, Ticket, Weights
 from lth_tf.methods.densities import AtDensities, kept_weights
 from lth_tf.methods.hooks import Hooks
-from lth_tf.methods.scores import refuse_fit
 from lth_tf.options import option
 
 with epy.lazy_imports():
@@ -72,8 +71,8 @@ class Gradual(AtDensities):
                 "Expected scope=layerwise: gradual pruning prunes each layer by its own count. "
                 f"Received: scope={config.scope}."
             )
-        refuse_fit(config, "gradual")
-        self.prunings(config.iterations)
+        if config.iterations is not None:  # as in fit before it has begun
+            self.prunings(config.iterations)
 
     def label(self) -> str:
         """Returns the method in words."""

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 class Hooks:
     """Adds nothing; a method overrides what it needs.
 
+    Called by the compiled loop of a `Trainer` and by the training step of `model.fit` (see
+    `lth_tf.tickets.fit_hooks` for what differs there).
+
     What is given an iteration is called while the compiled loop is traced, once for each of its
     programs: change variables with `assign`, branch with `tf.cond`. The iteration is an
     int32 scalar, 0 at the first update of a training.

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lth_tf.errors import UsageError
 from lth_tf.lazy import lazy_imports
 from lth_tf.masking.rule import Effective
 from lth_tf.methods.hooks import Hooks
@@ -21,7 +20,7 @@ with lazy_imports():
 if TYPE_CHECKING:
     import keras
 
-    from lth_tf.config import ExperimentConfig, ProcedureConfig
+    from lth_tf.config import ExperimentConfig
     from lth_tf.methods.base import Ticket
     from lth_tf.methods.hooks import Gradients
 
@@ -192,16 +191,3 @@ def fan_in(shape: tuple[int, ...]) -> int:
     (784, 144)
     """
     return int(np.prod(shape[:-1]))
-
-
-def refuse_fit(config: "ProcedureConfig", name: str) -> None:
-    """Refuses a method that acts within a training where `model.fit` trains.
-
-    Raises:
-        UsageError: if it does.
-    """
-    if config.kind == "fit":
-        raise UsageError(
-            "Expected a method that works between the levels of fit. Received: "
-            f"method={name}, which acts in the middle of a training. Use find_tickets."
-        )

@@ -8,7 +8,7 @@ import numpy as np
 from lth_tf.lazy import lazy_imports
 from lth_tf.methods import register
 from lth_tf.methods.base import Method, Shapes, Ticket
-from lth_tf.methods.scores import ScoreHooks, refuse_fit
+from lth_tf.methods.scores import ScoreHooks
 from lth_tf.options import option
 from lth_tf.pruning.select import size
 
@@ -47,7 +47,6 @@ class Supermask(Method):
 
     def check(self, config: "ProcedureConfig") -> None:
         """Refuses `model.fit`."""
-        refuse_fit(config, "supermask")
 
     def label(self) -> str:
         """Returns the method in words."""

@@ -12,7 +12,6 @@ from lth_tf import pruning
 from lth_tf.config import FitConfig
 from lth_tf.errors import UsageError
 from lth_tf.masking.arrays import Masks, check_same_weights
-from lth_tf.masking.checks import check_reads
 from lth_tf.masking.groups import weight_groups
 from lth_tf.masking.model import (
     get_masks,
@@ -25,6 +24,7 @@ from lth_tf.methods.base import Method
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import ORIGIN, Stage
 from lth_tf.tickets import judging
+from lth_tf.tickets.fit_hooks import FitHooks, clear, hooks_in_fit
 from lth_tf.tickets.fit_level import Level
 from lth_tf.tickets.fit_signals import EpochSignals
 from lth_tf.tickets.fit_start import FreshState
@@ -33,6 +33,8 @@ from lth_tf.tickets.level_callbacks import LevelCallbacks
 from lth_tf.tickets.procedure import Procedure, stages, without_idle_levels
 from lth_tf.tickets.reinitialize import new_weights
 from lth_tf.tickets.running_fit import (
+    batches_an_epoch,
+    check_callable_reads,
     check_fit,
     check_strategy,
     few_examples,
@@ -168,6 +170,7 @@ class TicketCallback(keras.callbacks.Callback):
         self._checkpoint_seconds = checkpoint_seconds
         self._verbose = verbose
         self._fresh: FreshState | None = None
+        self._hooks: FitHooks | None = None
         self._level: Level | None = None
         self._examples: Any = None
         self._news = ""
@@ -204,11 +207,14 @@ class TicketCallback(keras.callbacks.Callback):
             fit = running_fit(self.model)
             check_fit(fit, self)
             self._examples = few_examples(fit)
-            config = self._checked_config()
+            config = self._checked_config(fit)
             self._storage.open(config, fingerprint(fit), self.model, self._verbose)
             if self.run_dir.has_origin():
                 self._check_model()
+            clear(self.model)
+            hooks = hooks_in_fit(config, self.model, self._rates)
             self._fresh = FreshState(self.model, self.run_dir)
+            self._hooks = None if hooks is None else FitHooks(hooks, self.model)
             self._level_callbacks.fit_begins()
             self._go_on()
             if self._level is None and self._verbose:
@@ -263,6 +269,7 @@ class TicketCallback(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Keeps what was trained of an unfinished level, and closes the run directory."""
+        clear(self.model)
         with self._storage.closed_by_errors():
             self._tell()
             if self._all_done():
@@ -284,15 +291,17 @@ class TicketCallback(keras.callbacks.Callback):
             print(self._news, flush=True)
         self._news = ""
 
-    def _checked_config(self) -> FitConfig:
+    def _checked_config(self, fit: dict[str, Any]) -> FitConfig:
         """Returns the config of the run, once the model is known."""
         one = np.uint8(1)  # Broadcast, ones take no memory.
         dense = {p: np.broadcast_to(one, m.shape) for p, m in get_masks(self.model).items()}
-        rates = pruning.layer_rates(weight_groups(self.model), self._prune_rates)
+        self._rates = rates = pruning.layer_rates(weight_groups(self.model), self._prune_rates)
+        batches = batches_an_epoch(fit)
         config = dataclasses.replace(
             self._config,
             network=self.model.name,
             prune_rates=", ".join(f"{path}={rate:g}" for path, rate in rates.items()),
+            iterations=batches and batches * self._config.epochs_per_level,
             judged_on="validation data" if self._test_data is None else "test data",
         )
         config = without_idle_levels(config, dense, rates, print if self._verbose else str)
@@ -332,8 +341,9 @@ class TicketCallback(keras.callbacks.Callback):
         # The weights are in the model: a second copy would stay for the whole level.
         ticket = dataclasses.replace(ticket, weights={})
         self._start_afresh()
-        if ticket.stage.level:
-            self._check_reads()
+        if ticket.stage.level and self._examples is not None:
+            examples, self._examples = self._examples, None
+            check_callable_reads(self.model, examples)
         self._level = Level(
             ticket,
             self.model,
@@ -342,22 +352,11 @@ class TicketCallback(keras.callbacks.Callback):
             self.run_dir,
             LevelCallbacks([]) if ticket.stage == ORIGIN else self._level_callbacks,
             self._test_data,
+            None if ticket.stage == ORIGIN else self._hooks,
         )
         if ticket.stage == ORIGIN:
             # Nothing else knows the weights it starts from.
             self._level.save_progress()
-
-    def _check_reads(self) -> None:
-        """Checks once a fit that no pruned weight takes part in the outputs."""
-        examples, self._examples = self._examples, None
-        if examples is None:
-            return
-        try:
-            check_reads(self.model, examples)
-        except UsageError:
-            raise
-        except Exception:  # A model that only its own train_step can call is not checked.
-            return
 
     def _go_to_last_level(self) -> None:
         last = Stage(self._config.method.levels(self._config))

@@ -8,13 +8,22 @@ import numpy as np
 
 from lth_tf.config import FitConfig
 from lth_tf.errors import RunError, UsageError
+from lth_tf.masking.arrays import Masks
 from lth_tf.masking.checks import check_pruned_are_zero
-from lth_tf.masking.model import get_weights, set_weights, weight_variables
+from lth_tf.masking.model import (
+    get_masks,
+    get_weights,
+    set_weights,
+    slots_of,
+    weight_variables,
+)
+from lth_tf.masking.variables import store
 from lth_tf.methods.base import Ticket, Weights
 from lth_tf.runs.history import Evaluation, History, from_columns, to_columns
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import ORIGIN
 from lth_tf.tickets import judging
+from lth_tf.tickets.fit_hooks import FitHooks
 from lth_tf.tickets.fit_start import FreshState
 from lth_tf.tickets.held import Held, Snapshot
 from lth_tf.tickets.level_callbacks import LevelCallbacks
@@ -31,6 +40,7 @@ class Level:
         run_dir: where it is recorded; a checkpoint there is gone on from.
         callbacks: live as long as the level.
         test_data: what it is judged on, None for the validation data.
+        hooks: what the method adds to an update; None for nothing.
 
     Attributes:
         epoch: epochs trained.
@@ -46,6 +56,7 @@ class Level:
         run_dir: RunDir,
         callbacks: LevelCallbacks,
         test_data: Any = None,
+        hooks: FitHooks | None = None,
     ):
         self.ticket = ticket
         self.stage = stage = ticket.stage
@@ -55,10 +66,14 @@ class Level:
         self._model = model
         self._fresh = fresh
         self._weights = weight_variables(model)
+        # Where masks change while a network trains they belong to the weights of their moment.
+        masks = {} if hooks is None else slots_of(model)
+        self._kept = self._weights | {f"{path}#mask": slot.mask for path, slot in masks.items()}
         self._config = config
         self._run_dir = run_dir
         self._callbacks = callbacks
         self._test_data = test_data
+        self._hooks = hooks
         self._evaluations: list[Evaluation] = []
         self._validated: Snapshot | None = None
         self._best: Snapshot | None = None
@@ -67,6 +82,8 @@ class Level:
         self._seconds = 0.0
         self._since = time.monotonic()
         callbacks.tell("on_train_begin")
+        if hooks is not None:
+            hooks.begin(ticket)
         state = run_dir.progress(stage)
         if state is not None:
             self._restore(state)
@@ -104,7 +121,7 @@ class Level:
 
         They need not be those that training goes on from: callbacks may swap averages in.
         """
-        self._validated = Snapshot(self._weights)
+        self._validated = Snapshot(self._kept)
 
     def epoch_ends(self, logs: dict[str, float]) -> None:
         """Records an epoch.
@@ -114,15 +131,14 @@ class Level:
             RunError: if a loss is not finite.
         """
         self._logs = {name: float(v) for name, v in logs.items() if np.ndim(v) == 0}
+        if self._hooks is not None:
+            self._hooks.check_called()
         evaluation = self._evaluation(self._logs)
         if self._validated is None:
-            self._validated = Snapshot(self._weights)
-        if (
-            not self._evaluations
-            or evaluation.validation_loss < self._best_evaluation().validation_loss
-        ):
-            self._best = self._validated
+            self._validated = Snapshot(self._kept)
         self._evaluations.append(evaluation)
+        if self._best_evaluation() is evaluation:
+            self._best = self._validated
         self._run_dir.append_metrics(self.stage, evaluation.to_json())
         model = self._model
         stopped = model.stop_training and not self._ended_in_batch
@@ -147,18 +163,20 @@ class Level:
             self._run_dir.save_progress(self.stage, self._state)
             self._saved = time.monotonic()
 
-    def finish(self) -> tuple[Weights, History | None]:
-        """Returns the weights at the level's end and what was measured; of ORIGIN nothing.
+    def finish(self) -> tuple[Weights, History | None, Masks | None]:
+        """Returns weights, what was measured and masks at the level's end.
+
+        Nothing is measured of ORIGIN; masks are None where they are those of the ticket.
 
         Raises:
             RunError: if a pruned weight is not 0.
         """
         if self.stage == ORIGIN:
-            return get_weights(self._model), None
-        last = Snapshot(self._weights)
+            return get_weights(self._model), None, None
+        last = Snapshot(self._kept)
         self._callbacks.tell("on_train_end", self._logs)
         recorded, best, final = self._validated, self._best_evaluation(), self._evaluations[-1]
-        now = Snapshot(self._weights)
+        now = Snapshot(self._kept)
         if not now.is_same(last):
             recorded, final = now, self._evaluation_of(now)
         early_stop, last_value = best.validation_accuracy, final.validation_accuracy
@@ -168,6 +186,10 @@ class Level:
             self._best.restore()
             early_stop = self._test_value()
         recorded.restore()
+        learned, masks = {}, None
+        if self._hooks is not None:
+            self._hooks.hooks.finish()
+            learned, masks = self._hooks.hooks.learned(), get_masks(self._model)
         check_pruned_are_zero(self._model)
         self._best = self._validated = last = now = recorded = None
         metric = self._metric(self._logs)
@@ -181,10 +203,13 @@ class Level:
             metric=metric,
             mode=judging.direction(metric, self._model.metrics, self._config.mode),
         )
-        return get_weights(self._model), history
+        return get_weights(self._model) | learned, history, masks
 
     def _best_evaluation(self) -> Evaluation:
-        return min(self._evaluations, key=lambda e: e.validation_loss)
+        first = self._hooks.hooks.early_stop_from if self._hooks is not None else 0
+        # The last one counts until there is one that does.
+        counted = [e for e in self._evaluations if e.iteration >= first] or self._evaluations[-1:]
+        return min(counted, key=lambda e: e.validation_loss)
 
     def _evaluation_of(self, weights: Snapshot) -> Evaluation:
         """Returns the evaluation of weights that a level callback has put back."""
@@ -248,6 +273,8 @@ class Level:
             state[f"evaluation/{name}"] = column
         state["epoch"] = np.array(self.epoch)
         state["seconds"] = np.array(self._seconds_so_far())
+        if self._hooks is not None:
+            state |= self._hooks.state()
         return state | self._callbacks.state()
 
     def _restore(self, state: dict[str, np.ndarray]) -> None:
@@ -257,10 +284,13 @@ class Level:
             if kind in parts:
                 parts[kind][rest] = value
         if parts["best"]:
-            set_weights(self._model, parts["best"])
-            self._best = Snapshot(self._weights)
+            for path, value in parts["best"].items():
+                store(self._kept[path], value)
+            self._best = Snapshot(self._kept)
         set_weights(self._model, parts["weight"])
         self._fresh.assign(state)
+        if self._hooks is not None:
+            self._hooks.restore(state)
         self._evaluations = from_columns(parts["evaluation"])
         self.epoch = int(state["epoch"])
         self._seconds = float(state["seconds"])

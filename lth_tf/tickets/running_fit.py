@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from lth_tf.errors import UsageError
+from lth_tf.masking.checks import check_reads
 
 _SAMPLE_BYTES = 2**26
 
@@ -119,9 +120,14 @@ def fingerprint(fit: dict[str, Any]) -> dict[str, Any]:
         "validation labels": _digest(fit.get("val_y")),
         "validation weights": _digest(fit.get("val_sample_weight")),
         "batch size": getattr(iterator.data_adapter, "batch_size", None),
-        "batches an epoch": iterator.num_batches,
+        "batches an epoch": batches_an_epoch(fit),
     }
     return {name: value for name, value in found.items() if value not in (None, "", "None")}
+
+
+def batches_an_epoch(fit: dict[str, Any]) -> int | None:
+    """Returns how many batches an epoch of a `fit` has; None if nobody knows before it ends."""
+    return fit["epoch_iterator"].num_batches if fit else None
 
 
 def few_examples(fit: dict[str, Any], count: int = 4) -> Any:
@@ -140,6 +146,22 @@ def few_examples(fit: dict[str, Any], count: int = 4) -> Any:
         if leaves and all(hasattr(leaf, "__array__") for leaf in leaves):
             return keras.tree.map_structure(lambda leaf: np.asarray(leaf[:count]), data)
     return None
+
+
+def check_callable_reads(model: keras.Model, examples: Any) -> None:
+    """Checks that no pruned weight takes part in the outputs of a model for some inputs.
+
+    One that only its own train_step can call is not checked.
+
+    Raises:
+        UsageError: naming the weight that does.
+    """
+    try:
+        check_reads(model, examples)
+    except UsageError:
+        raise
+    except Exception:
+        return
 
 
 def check_fingerprint(recorded: dict[str, Any], found: dict[str, Any], where: Any) -> None:
