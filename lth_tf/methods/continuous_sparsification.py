@@ -42,9 +42,6 @@ class ContinuousSparsification(Searched):
         0.0, "Score that the first search starts from; lower is sparser, e.g. -0.1."
     )
 
-    def check(self, config: "ProcedureConfig") -> None:
-        """Refuses `model.fit`."""
-
     def label(self) -> str:
         """Returns the method in words."""
         return "continuous sparsification"

@@ -59,9 +59,6 @@ class Exchange(AtDensities):
         super().__post_init__()
         SCOPES.get(self.layer_densities)
 
-    def check(self, config: "ProcedureConfig") -> None:
-        """Refuses `model.fit`."""
-
     def pools(
         self, level: int, shapes: Shapes, rates: dict[str, float], config: "ProcedureConfig"
     ) -> dict[str, tuple[list[str], int]]:

@@ -45,9 +45,6 @@ class Supermask(Method):
         0.1, "Learning rate of the scores; 0 for that of the weights.", minimum=0.0
     )
 
-    def check(self, config: "ProcedureConfig") -> None:
-        """Refuses `model.fit`."""
-
     def label(self) -> str:
         """Returns the method in words."""
         return "supermask"

@@ -145,8 +145,10 @@ class FitHooks:
             def apply_named(chosen: Mapping[str, Any]) -> None:
                 if soft:
                     chosen = {name: self._masked(name, g) for name, g in chosen.items()}
-                chosen_pairs = [(g, by_name[name]) for name, g in chosen.items()] + own
-                apply(*map(list, zip(*chosen_pairs, strict=True)))
+                updated = [(g, by_name[name]) for name, g in chosen.items()] + own
+                # Keras wants all gradients from one graph, also in a branch of tf.cond.
+                values, updated_variables = zip(*updated, strict=True)
+                apply([tf.identity(g) for g in values], list(updated_variables))
 
             iteration = self._iteration.value()
             self.hooks.update(iteration, named if soft else masked, apply_named)

@@ -10,6 +10,7 @@ from keras import layers as L
 from sklearn.datasets import load_digits
 
 import lth_tf
+from lth_tf.config import METHODS
 from lth_tf.errors import UsageError
 from lth_tf.masking.model import get_masks
 from lth_tf.methods.base import Method
@@ -19,6 +20,7 @@ from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
 from lth_tf.seeding import BatchOrder, stream_seed
 from lth_tf.tickets.callback import TicketCallback
+from lth_tf.tickets.procedure import plan
 from tests.small_runs import assert_same_results
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -281,3 +283,29 @@ def test_too_short_a_level_is_refused_before_it_is_trained(digits, tmp_path):
     with pytest.raises(UsageError, match="at least prune_frequency=50 iterations"):
         fit(new_model(), digits, tmp_path / "run", method=method)
     assert not (tmp_path / "run").exists()
+
+
+# Gradual pruning by default takes a longer training; it is tested above.
+@pytest.mark.parametrize(
+    "method", [n for n in METHODS.names() if n not in ("concrete_search", "gradual")]
+)
+def test_every_method_ends_with_the_weights_that_it_planned(method, digits, tmp_path):
+    model = new_model()
+    run = fit(model, digits, tmp_path / "run", method=method)
+    last = max(stage for stage in run.finished() if not stage.control)
+    masks, trained = run.mask(last), run.trained(last)
+    kept = sum(int(mask.sum()) for mask in masks.values())
+    dense = {path: np.ones_like(mask) for path, mask in masks.items()}
+    if method != "supermask":  # its training decides
+        assert kept == plan(run.config(), dense, dict.fromkeys(dense, 0.2))[last.level]
+    for path, mask in masks.items():
+        assert not trained[path][mask == 0].any()
+        np.testing.assert_array_equal(get_masks(model)[path], mask)
+    outputs = keras.ops.softmax(model(digits[0][1000:]))
+    accuracy = (np.argmax(outputs, 1) == digits[1][1000:]).mean()
+    assert accuracy == pytest.approx(run.summary(last)["final_test_accuracy"], abs=1e-6)
+
+
+def test_a_method_whose_search_is_no_whole_level_is_refused(digits, tmp_path):
+    with pytest.raises(UsageError, match="method=concrete_search"):
+        TicketCallback(tmp_path / "run", epochs_per_level=1, levels=1, method="concrete_search")
