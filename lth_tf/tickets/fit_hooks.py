@@ -194,7 +194,7 @@ def clear(model: keras.Model) -> None:
     replaced = False
     for owner in (model, model.optimizer):
         for name in ("train_step", "compute_loss", "apply"):
-            if getattr(vars(owner).get(name), "_called_by_lth_tf", False):
+            if getattr(vars(owner).get(name), "called_by_lth_tf", False):
                 del vars(owner)[name]
                 replaced = True
     if replaced:
@@ -202,7 +202,7 @@ def clear(model: keras.Model) -> None:
 
 
 def _ours(function: Callable) -> Callable:
-    function._called_by_lth_tf = True
+    function.called_by_lth_tf = True
     return function
 
 
