@@ -9,6 +9,7 @@ import keras
 from lth_tf import datasets
 from lth_tf.errors import UsageError
 from lth_tf.masking.model import load_model
+from lth_tf.masking.stripping import strip
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
 from lth_tf.tickets.load import load_ticket, winning_level
@@ -19,7 +20,6 @@ from .examples import Examples
 from .metrics import Judge, compiled_metrics
 from .signature import INPUT, Signature, signature_of
 from .size import kernel_arrays
-from .stripping import strip
 
 _REPRESENTATIVE = 256  # examples that int8 ranges are chosen by
 

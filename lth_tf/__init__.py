@@ -20,6 +20,7 @@ with lazy_api(globals()):
         set_weights,
         strip_masks,
     )
+    from lth_tf.masking.stripping import save_stripped
     from lth_tf.masking.summary import summary
     from lth_tf.runs.run_dir import RunDir
     from lth_tf.runs.stage import Stage

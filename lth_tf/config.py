@@ -37,6 +37,13 @@ class ProcedureConfig(Options):
         maximum=100,
         in_run_name=False,
     )
+    target_density: float = option(
+        0.0,
+        "Fraction of the prunable weights kept at the last level, in place of how much a level "
+        "prunes: the prune rates only say how it is shared out. 0: the rates as they are.",
+        minimum=0.0,
+        below=1.0,
+    )
     criterion: str = option("magnitude", "Which weights stay, by its name in lth_tf/pruning.")
     scope: str = option(
         "layerwise",
@@ -51,7 +58,19 @@ class ProcedureConfig(Options):
             object.__setattr__(self, "criterion", CRITERIA.name_of(self.criterion))
         SCOPES.get(self.scope)
         super().__post_init__()
+        if self.target_density and (not self.levels or hasattr(self.method, "final_density")):
+            raise UsageError(
+                "Expected target_density with levels to reach it by; methods that know "
+                "final_density take that. "
+                f"Received: target_density={self.target_density:g}, levels={self.levels}, "
+                f"method={METHODS.name_of(type(self.method))}."
+            )
         self.method.check(self)
+
+    def as_dict(self, in_run_name: bool = False) -> dict[str, Any]:
+        """Returns field name -> value; the run's name has the levels if rates follow from them."""
+        found = super().as_dict(in_run_name)
+        return {**found, "levels": self.levels} if self.target_density else found
 
 
 @dataclasses.dataclass(frozen=True)

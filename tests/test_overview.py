@@ -68,7 +68,8 @@ def test_text_of_a_row():
     assert (
         overview.text([ROW], 120).splitlines()[1].split()
         == (
-            "runs/lenet/default 3 21 98.10 (98.00-98.25) 21.07 2,700 / 4,600 98.50 (98.40-98.60) better"
+            "runs/lenet/default 3 21 98.10 (98.00-98.25) 21.07 2,700 / 4,600 "
+            "98.50 (98.40-98.60) better"
         ).split()
     )
 

@@ -13,8 +13,7 @@ import numpy as np
 
 from lth_tf.cli.process import ProgramError, run_program
 from lth_tf.errors import RunError, UsageError
-
-from ..stripping import strip
+from lth_tf.masking.stripping import strip
 
 _PROGRAM = f"{__package__}.tfmot_program"
 _BATCH = 60

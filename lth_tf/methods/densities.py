@@ -118,13 +118,38 @@ def kept_weights(sizes: dict[str, int], rates: dict[str, float], density: float)
     return kept
 
 
-def levels_to(sizes: dict[str, int], rates: dict[str, float], density: float) -> float:
+def rates_to(
+    sizes: dict[str, int], rates: dict[str, float], density: float, levels: int
+) -> dict[str, float]:
+    """Returns prune rates that reach a density at a level.
+
+    Args:
+        sizes: weight path -> number of weights.
+        rates: weight path -> how the density is shared out, see `kept_weights`.
+        density: fraction of all the weights that the last level keeps.
+        levels: the last level.
+
+    Raises:
+        UsageError: if what is not pruned is more than that.
+
+    Example:
+    >>> rates_to({"fc": 100}, {"fc": 0.5}, 0.25, levels=1)
+    {'fc': 0.75}
+    """
+    part = levels_to(sizes, rates, density, name="target_density") / levels
+    return {path: round(1 - (1 - rate) ** part, 12) for path, rate in rates.items()}
+
+
+def levels_to(
+    sizes: dict[str, int], rates: dict[str, float], density: float, name: str = "final_density"
+) -> float:
     """Returns the number of levels, possibly fractional, after which a density is reached.
 
     Args:
         sizes: weight path -> number of weights.
         rates: weight path -> fraction of its remaining weights pruned a level.
         density: fraction of all the weights to keep.
+        name: the argument that the density is given by.
 
     Raises:
         UsageError: if what is not pruned is more than that.
@@ -142,8 +167,8 @@ def levels_to(sizes: dict[str, int], rates: dict[str, float], density: float) ->
 
     if fixed >= target:
         raise UsageError(
-            f"Expected final_density above {fixed / sum(sizes.values()):.4g}, the share of the "
-            f"weights whose prune rate is 0. Received: final_density={density:g}."
+            f"Expected {name} above {fixed / sum(sizes.values()):.4g}, the share of the "
+            f"weights whose prune rate is 0. Received: {name}={density:g}."
         )
     low, high = 0.0, 1.0
     while after(high) > target:

@@ -30,7 +30,7 @@ from lth_tf.tickets.fit_signals import EpochSignals
 from lth_tf.tickets.fit_start import FreshState
 from lth_tf.tickets.fit_storage import FitStorage
 from lth_tf.tickets.level_callbacks import LevelCallbacks
-from lth_tf.tickets.procedure import Procedure, stages, without_idle_levels
+from lth_tf.tickets.procedure import Procedure, scaled_rates, stages, without_idle_levels
 from lth_tf.tickets.reinitialize import new_weights
 from lth_tf.tickets.running_fit import (
     batches_an_epoch,
@@ -70,7 +70,8 @@ class TicketCallback(keras.callbacks.Callback):
             number by group (conv, fc, output), layer or weight, what is not named
             being left dense; or a function that is given the path of a weight, e.g.
             "fc1/kernel". Convolutions are the group conv, the last masked layer is
-            output, and all others are fc.
+            output, and all others are fc. With target_density=0.1 they only say how it is
+            shared out.
         method: how tickets are found: a name out of lth_tf/methods, or an object such as
             `IMP(strategy="oneshot", start="continue")`.
         criterion: which weights stay: a name out of lth_tf/pruning, e.g. "magnitude", or a
@@ -295,7 +296,8 @@ class TicketCallback(keras.callbacks.Callback):
         """Returns the config of the run, once the model is known."""
         one = np.uint8(1)  # Broadcast, ones take no memory.
         dense = {p: np.broadcast_to(one, m.shape) for p, m in get_masks(self.model).items()}
-        self._rates = rates = pruning.layer_rates(weight_groups(self.model), self._prune_rates)
+        rates = pruning.layer_rates(weight_groups(self.model), self._prune_rates)
+        self._rates = rates = scaled_rates(self._config, dense, rates)
         batches = batches_an_epoch(fit)
         config = dataclasses.replace(
             self._config,

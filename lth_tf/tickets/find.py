@@ -25,7 +25,7 @@ from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import ORIGIN
 from lth_tf.seeding import stream_seed
 from lth_tf.tickets.listener import RunListener
-from lth_tf.tickets.procedure import Procedure, without_idle_levels
+from lth_tf.tickets.procedure import Procedure, scaled_rates, without_idle_levels
 from lth_tf.training.derivatives import Derivatives
 from lth_tf.training.trainer import Trainer
 
@@ -269,7 +269,8 @@ def network_procedure(
 
 def network_rates(config: ExperimentConfig, model: keras.Model) -> dict[str, float]:
     """Returns weight path -> fraction of its remaining weights pruned a level."""
-    return pruning.layer_rates(networks.groups(model), config.prune_rates())
+    rates = pruning.layer_rates(networks.groups(model), config.prune_rates())
+    return scaled_rates(config, get_masks(model), rates)
 
 
 def new_model(config: ExperimentConfig, data: Data, *stream: str | int) -> keras.Model:

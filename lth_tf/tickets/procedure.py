@@ -9,6 +9,7 @@ from lth_tf.config import CONTROLS, CRITERIA, ProcedureConfig
 from lth_tf.controls.base import Control
 from lth_tf.masking.arrays import Masks
 from lth_tf.methods.base import Context, Ticket, Weights
+from lth_tf.methods.densities import rates_to
 from lth_tf.pruning.context import Network
 from lth_tf.runs.history import History
 from lth_tf.runs.run_dir import RunDir
@@ -146,6 +147,25 @@ def plan(config: ProcedureConfig, dense: Masks, rates: dict[str, float]) -> list
     return config.method.plan({p: np.shape(mask) for p, mask in dense.items()}, rates, config)
 
 
+def scaled_rates(
+    config: ProcedureConfig, dense: Masks, rates: dict[str, float]
+) -> dict[str, float]:
+    """Returns the prune rates, or those that reach the config's target density.
+
+    Args:
+        config: levels and target density.
+        dense: weight path -> array of a prunable weight's shape.
+        rates: weight path -> fraction of its remaining weights pruned a level.
+
+    Raises:
+        UsageError: if what is not pruned is more than that.
+    """
+    if not config.target_density:
+        return rates
+    sizes = {path: int(np.size(mask)) for path, mask in dense.items()}
+    return rates_to(sizes, rates, config.target_density, config.levels)
+
+
 _Config = TypeVar("_Config", bound=ProcedureConfig)
 
 
@@ -167,7 +187,9 @@ def without_idle_levels(
     last = len(sizes) - 1
     while last and sizes[last] == sizes[last - 1]:
         last -= 1
-    if last == len(sizes) - 1 or len(sizes) - 1 != config.levels:
+    # A target density is reached by the levels that were asked for.
+    by_levels = len(sizes) - 1 == config.levels and not config.target_density
+    if last == len(sizes) - 1 or not by_levels:
         return config
     say(
         f"Levels {last + 1} to {config.levels} are not trained: at level {last} nothing is left "

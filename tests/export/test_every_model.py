@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from export import stripping
 from export.compaction.compact import NotCompactable, compact
 from export.examples import named
 from export.formats import FORMATS
@@ -14,6 +13,7 @@ from export.saved_model.write import to_saved_model
 from export.signature import predict, signature_of
 from export.tflite.convert import to_tflite
 from lth_tf.errors import RunError, UsageError
+from lth_tf.masking import stripping
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what interpreters say of themselves
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from export.stripping import strip
 from lth_tf.errors import UsageError
 from lth_tf.masking.model import get_masks, mask_model, set_masks
+from lth_tf.masking.stripping import save_stripped, strip
 
 
 def masked(model):
@@ -91,3 +91,20 @@ def test_layers_of_the_users_own():
 def test_a_model_that_is_not_built():
     with pytest.raises(UsageError, match="built model"):
         strip(keras.Sequential([layers.Dense(2)]))
+
+
+@pytest.mark.parametrize("include_optimizer", [False, True])
+def test_a_plain_file_with_or_without_the_optimizer(tmp_path, include_optimizer):
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, name="fc")])
+    mask_model(model)
+    model.compile("adam", "mse")
+    inputs = np.random.default_rng(0).normal(size=(16, 6)).astype("float32")
+    set_masks(model, {"fc/kernel": np.arange(18).reshape(6, 3) % 2})
+    model.fit(inputs, inputs[:, :3], verbose=0)
+    file = save_stripped(model, tmp_path / "plain.keras", include_optimizer=include_optimizer)
+    loaded = keras.models.load_model(file)
+    assert type(loaded.layers[-1]) is keras.layers.Dense
+    np.testing.assert_array_equal(loaded(inputs), model(inputs))
+    assert (np.asarray(loaded.layers[-1].kernel) == 0).sum() == 9
+    assert (getattr(loaded, "optimizer", None) is not None) == include_optimizer
+    assert sorted(get_masks(model)) == ["fc/kernel"]
