@@ -1,7 +1,11 @@
 """The examples of WORKSPACE.md, executed."""
 
+import os
 import pathlib
 import re
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -17,10 +21,87 @@ from lth_tf.tickets.find import find_tickets
 from lth_tf.tickets.procedure import control_label
 
 TEXT = (pathlib.Path(__file__).parents[1] / "WORKSPACE.md").read_text()
-# Title, the folder of the new file, its text.
+# Title, the new file, its text.
 EXAMPLES = re.findall(
-    r"^### (Add .+?)$.*?`([\w/]+)/\w+\.py`.*?```python\n(.*?)```", TEXT, re.DOTALL | re.MULTILINE
+    r"^### (Add .+?)$.*?`([\w/]+\.py)`.*?```python\n(.*?)```", TEXT, re.DOTALL | re.MULTILINE
 )
+ROOT = pathlib.Path(__file__).parents[1]
+# What the files register, of which the tests over the registries then make tests.
+NAMES = ("tiny", "product", "from_scratch", "negated", "stripes", "seconds", "keras_gz")
+# Tests that go over registries, or could know what is in them.
+RELEVANT = [
+    "controls",
+    "export/test_command.py",
+    "export/test_formats.py",
+    "methods",
+    "pruning",
+    "test_architecture.py",
+    "test_cli.py",
+    "test_config.py",
+    "test_datasets.py",
+    "test_gradual.py",
+    "test_networks.py",
+    "test_pruning.py",
+    "test_registry.py",
+    "test_report.py",
+    "tickets/test_callback_hooks.py",
+    "tickets/test_find.py",
+    "training/test_loop.py",
+]
+
+
+@pytest.fixture
+def house(tmp_path):
+    """A copy of the sources with the file of every recipe in its room, and nothing else changed."""
+    for name in ("lth_tf", "experiments", "export", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "WORKSPACE.md", "Makefile"):
+        shutil.copy(ROOT / name, tmp_path)
+    for _, file, code in EXAMPLES:
+        assert not (tmp_path / file).exists()
+        (tmp_path / file).write_text(f'"""{file}."""\n\n{code}')
+    return tmp_path
+
+
+def run_tests(house, *arguments):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    done = subprocess.run(
+        command,
+        cwd=house,
+        env={**os.environ, "PYTHONPATH": str(house)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-5000:]
+    return done.stdout
+
+
+def test_files_in_their_rooms_are_found_and_tested_with_no_other_file_changed(house):
+    code = (
+        "from experiments.figures import FIGURES; from export.formats import FORMATS;"
+        "from lth_tf.datasets import DATASETS;"
+        "from lth_tf.config import CONTROLS, CRITERIA, METHODS, NETWORKS;"
+        "rooms = (NETWORKS, CRITERIA, METHODS, CONTROLS, DATASETS, FIGURES, FORMATS);"
+        "found = [room.names() for room in rooms];"
+        f"assert all(n in names for n, names in zip({NAMES}, found, strict=True)), found"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=house, check=True)
+    out = run_tests(
+        house,
+        *(
+            f"tests/{name}"
+            for name in ("test_registry.py", "test_config.py", "test_architecture.py")
+        ),
+        *(f"tests/{name}" for name in ("pruning", "controls", "export/test_formats.py")),
+        *("tests/test_networks.py", "tests/methods/test_every_method.py"),
+        *("-k", " or ".join((*NAMES, "registry", "config", "architecture"))),
+    )
+    assert int(re.search(r"(\d+) passed", out)[1]) > 20
+
+
+@pytest.mark.slow
+def test_the_whole_relevant_suite_passes_with_the_files_in_their_rooms(house):
+    run_tests(house, "-x", *(f"tests/{name}" for name in RELEVANT))
 
 
 @pytest.fixture
@@ -36,8 +117,8 @@ def examples(monkeypatch):
     )
     for registry in registries:
         monkeypatch.setattr(registry, "_items", {n: registry.get(n) for n in registry.names()})
-    for title, folder, code in EXAMPLES:
-        package = folder.replace("/", ".")
+    for title, file, code in EXAMPLES:
+        package = file.rpartition("/")[0].replace("/", ".")
         names = {"__name__": f"{package}.recipe_{len(title)}", "__package__": package}
         exec(compile(code, title, "exec"), names)
 

@@ -42,7 +42,9 @@ class KerasFile(Format):
         """Saves the model."""
         from ..size import kernel_arrays
 
-        model.save(path)
+        # Keras saves under this suffix only.
+        model.save(path.with_suffix(".keras"))
+        path.with_suffix(".keras").replace(path)
         return [
             Stored(kernel.shape, int(np.count_nonzero(kernel)), kernel.nbytes, "dense")
             for kernel in kernel_arrays(model)
@@ -50,8 +52,7 @@ class KerasFile(Format):
 
     def write_dense(self, model, path, signature, options: WriteOptions) -> None:
         """Saves the model: the format has no use for zeros."""
-        model.save(path.with_suffix(".keras"))
-        path.with_suffix(".keras").replace(path)
+        self.write(model, path, signature, options)
 
     def speed_caveats(self, model, dtype: str) -> list[str]:
         """Returns that it gains nothing."""

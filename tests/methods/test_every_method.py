@@ -126,6 +126,6 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bits(method, killed, finish
     config = small.config_of(method)
     other = RunDir(killed / method)
     stage = Stage(1, SEARCH if config.method.searches(1) else "")
-    assert int(other.progress(stage)["evaluation/iteration"][-1]) == 2
+    assert int(other.progress(stage)["evaluation/iteration"][-1]) == 4
     run(other.path, config, small.data(), jit="off", checkpoint_seconds=0)
     assert_same_results(finished(method), other)
