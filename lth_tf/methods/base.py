@@ -156,8 +156,11 @@ class Method(Options):
         """
         raise NotImplementedError(f"{type(self).__name__}.plan")
 
-    def rewind(self, config: "ProcedureConfig") -> int:
-        """Returns how far the dense network is trained before level 0, in iterations."""
+    def origin_iteration(self, config: "ProcedureConfig") -> int | None:
+        """Returns how far the dense network is trained before level 0, in iterations.
+
+        None asks for the first iteration at which it is stable, see `lth_tf.tickets.stability`.
+        """
         return 0
 
     def needs(self, level: int) -> int | None:

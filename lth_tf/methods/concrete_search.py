@@ -86,7 +86,7 @@ class ConcreteSearch(Searched):
         """Returns the method in words."""
         return "concrete ticket search"
 
-    def rewind(self, config: "ProcedureConfig") -> int:
+    def origin_iteration(self, config: "ProcedureConfig") -> int:
         """Returns the iteration whose weights are the origin."""
         return self.rewind_iteration
 

@@ -105,6 +105,10 @@ class Hooks:
             gradients: 0 where a weight is pruned.
         """
 
+    def evaluated(self, iteration: int) -> bool:
+        """Called on the host after every evaluation; returns True to end the training there."""
+        return False
+
     def finish(self) -> None:
         """Called on the host when a stage is trained: sets the masks that it has ended with."""
 

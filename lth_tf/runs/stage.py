@@ -45,3 +45,6 @@ ORIGIN = Stage(0, "origin")
 
 # The control of a level that is no control: the training in which its masks are learned.
 SEARCH = "search"
+
+# Likewise, followed by an iteration: a dense network that saw other batches from there on.
+FORK = "fork"

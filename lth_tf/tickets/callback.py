@@ -148,7 +148,7 @@ class TicketCallback(keras.callbacks.Callback):
             mode=mode,
             seed=seed,
         ).replace(**options)
-        if self._config.method.rewind(self._config):
+        if self._config.method.origin_iteration(self._config) != 0:
             raise UsageError(
                 "Expected rewind_epoch: in fit a level starts from the weights after an epoch. "
                 "Received: a method with an iteration to rewind to."

@@ -24,6 +24,7 @@ from lth_tf.runs.provenance import data_record, provenance
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import ORIGIN
 from lth_tf.seeding import stream_seed
+from lth_tf.tickets import stability
 from lth_tf.tickets.listener import RunListener
 from lth_tf.tickets.procedure import Procedure, scaled_rates, without_idle_levels
 from lth_tf.training.derivatives import Derivatives
@@ -101,6 +102,10 @@ def find_tickets(
         procedure = network_procedure(config, data, run_dir, model)
         setup = Setup(config, data, run_dir, model, jit, step, checkpoint_seconds)
         learner = (make_learner or trainer_learner)(setup)
+        if config.method.origin_iteration(config) is None:
+            initial = get_weights(new_model(config, data, "init"))
+            rewind = stability.first_stable_iteration(setup, learner, initial, listeners)
+            procedure = network_procedure(config, data, run_dir, model, rewind)
         train_stages(procedure, learner, run_dir, listeners)
     return run_dir
 
@@ -139,6 +144,10 @@ class Setup:
     jit: str
     step: str
     checkpoint_seconds: float
+
+    def new_model(self) -> keras.Model:
+        """Returns another network of the config."""
+        return new_model(self.config, self.data, "init")
 
 
 LearnerMaker = Callable[[Setup], Learner]
@@ -201,7 +210,9 @@ class TrainerLearner:
         with signals.held_back() as held:
             for evaluation in trainer.evaluations(until=ticket.stop):
                 self._run_dir.append_metrics(stage, evaluation.to_json())
-                if held.arrived or time.monotonic() - saved >= self._checkpoint_seconds:
+                ends = self._hooks.evaluated(evaluation.iteration)
+                due = time.monotonic() - saved >= self._checkpoint_seconds
+                if held.arrived or (due and not ends):
                     self._run_dir.save_progress(stage, trainer.state())
                     saved = time.monotonic()
                 if held.arrived:
@@ -211,6 +222,8 @@ class TrainerLearner:
                     held.hold()
                 for listener in listeners:
                     listener.evaluated(stage, evaluation)
+                if ends:
+                    break
         history = None if stage == ORIGIN else trainer.history()
         self._hooks.finish()
         return (
@@ -218,6 +231,15 @@ class TrainerLearner:
             history,
             get_masks(trainer.model),
         )
+
+    def state_at(self, ticket: Ticket) -> dict[str, np.ndarray]:
+        """Returns the trainer's state where a ticket stops; nothing is recorded."""
+        rewind(self._trainer.model, ticket)
+        self._hooks.begin(ticket)
+        self._trainer.restart(ticket.start, step="dense")
+        for _ in self._trainer.evaluations(until=ticket.stop):
+            pass
+        return self._trainer.state()
 
     def _resume(self, ticket: Ticket) -> int:
         """Restarts or restores the trainer and returns the iteration it is at."""
@@ -238,7 +260,7 @@ class TrainerLearner:
 
 
 def network_procedure(
-    config: ExperimentConfig, data: Data, run_dir: RunDir, model: keras.Model
+    config: ExperimentConfig, data: Data, run_dir: RunDir, model: keras.Model, rewind: int = 0
 ) -> Procedure:
     """Returns the procedure of a config's network.
 
@@ -247,10 +269,12 @@ def network_procedure(
         data: gives the shape of an input and the number of classes.
         run_dir: where the results go.
         model: the masked network at its initialization.
+        rewind: iteration whose weights are the origin, where the method says none.
 
     Raises:
         UsageError: if pruning would empty a layer.
     """
+    found = config.method.origin_iteration(config)
 
     def new_weights(*stream: str | int) -> Weights:
         return get_weights(new_model(config, data, *stream))
@@ -262,7 +286,7 @@ def network_procedure(
         rates=network_rates(config, model),
         initial=lambda: new_weights("init"),
         new_weights=new_weights,
-        rewind=config.method.rewind(config),
+        rewind=rewind if found is None else found,
         network=Derivatives(lambda: new_model(config, data, "init"), data, config),
     )
 

@@ -13,7 +13,7 @@ from lth_tf.methods.densities import rates_to
 from lth_tf.pruning.context import Network
 from lth_tf.runs.history import History
 from lth_tf.runs.run_dir import RunDir
-from lth_tf.runs.stage import ORIGIN, SEARCH, Stage
+from lth_tf.runs.stage import FORK, ORIGIN, SEARCH, Stage
 
 
 class Procedure:
@@ -218,9 +218,9 @@ def control_names(config: ProcedureConfig) -> list[str]:
 
 def control_label(name: str) -> str:
     """Returns a control in words: "random reinit" for "reinit_0", "" for no control."""
-    if name == SEARCH:
-        return "search"
-    kind = name.rpartition("_")[0]
+    kind = name.rpartition("_")[0] or name
+    if kind in (SEARCH, FORK):
+        return {SEARCH: "search", FORK: "another order of batches"}[kind]
     return CONTROLS.get(kind)().label() if kind else ""
 
 

@@ -58,6 +58,7 @@ class Trainer:
         self._config = config
         self._hooks = hooks or Hooks()
         self._chance = chance(data.test.labels)
+        self._data = data
         self._weights = weight_variables(model)
         self._loops = Loops(model, data, config, jit, hooks, step)
         self.restart(step="dense" if step == "auto" else None)
@@ -142,6 +143,20 @@ class Trainer:
     def accuracy(self, split: str) -> float:
         """Returns the model's accuracy on "train", "validation" or "test"."""
         return self._loop.accuracy(split)
+
+    def settle_statistics(self, batches: int = 20) -> None:
+        """Estimates the statistics of batch normalization anew, on training examples.
+
+        Args:
+            batches: of 100 examples, the first of the training set.
+        """
+        moving = [path for path in self._weights if path.endswith("/moving_variance")]
+        if not moving:
+            return
+        train = self._data.train
+        for start in range(0, min(len(train), 100 * batches), 100):
+            inputs = keras.ops.convert_to_tensor(train.inputs[start : start + 100])
+            self.model(self._data.preprocessing(inputs), training=True)
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns everything that `restore` needs to go on from here, bit for bit."""

@@ -54,6 +54,7 @@ OPTIONS = {
     "rigl": {"exchange_interval": 2},
     "set": {"exchange_interval": 2},
     "concrete_search": {"search_length": 0.5},
+    "late_rewinding": {"rewind_iteration": 4},
 }
 
 

@@ -9,6 +9,8 @@ import time
 import numpy as np
 import pytest
 
+from lth_tf.config import METHODS
+from lth_tf.methods.base import Method
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import SEARCH, Stage
 from lth_tf.tickets.listener import RunListener
@@ -97,7 +99,7 @@ def start(folder, methods):
     )
 
 
-STATEFUL = [name for name in small.METHOD_NAMES if name not in ("imp", "at_init")]
+STATEFUL = [n for n in small.METHOD_NAMES if METHODS.get(n).hooks is not Method.hooks]
 
 
 @pytest.fixture(scope="module")
