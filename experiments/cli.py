@@ -124,7 +124,7 @@ def _run_replicate(
     config = config.replace(levels=last_level(config, data))
     if options.overwrite:
         run_dir.delete()
-    about = about_run(data, options)
+    about = about_run(data, options) | config.method.provenance()
     make_learner = find.trainer_learner
     if experiment.learner:
         make_learner = importlib.import_module(experiment.learner).learner

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -166,6 +166,14 @@ class Method(Options):
     def needs(self, level: int) -> int | None:
         """Returns the level whose training a level's ticket is made from; None for none."""
         return level - 1 if level else None
+
+    def initial_weights(self) -> Weights | None:
+        """Returns the origin where it is given, not initialized or trained; else None."""
+        return None
+
+    def provenance(self) -> dict[str, Any]:
+        """Returns what config.json says of what the method takes from elsewhere."""
+        return {}
 
     def searches(self, level: int) -> bool:
         """Returns whether a training of its own comes before a level's ticket: see `search`."""

@@ -97,7 +97,8 @@ def find_tickets(
     with contextlib.ExitStack() as stack:
         if not isinstance(run_dir, RunDir):
             run_dir = RunDir(run_dir)
-            stack.enter_context(run_dir.writing(config, provenance(data=data_record(data))))
+            about = provenance(data=data_record(data), **config.method.provenance())
+            stack.enter_context(run_dir.writing(config, about))
         _check_data(run_dir, data)
         procedure = network_procedure(config, data, run_dir, model)
         setup = Setup(config, data, run_dir, model, jit, step, checkpoint_seconds)

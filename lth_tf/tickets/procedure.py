@@ -64,7 +64,8 @@ class Procedure:
 
     def stages(self) -> list[Stage]:
         """Returns all stages in the order in which they are trained."""
-        return ([ORIGIN] if self._context.rewind else []) + stages(self._config)
+        trained = self._context.rewind and self._method.initial_weights() is None
+        return ([ORIGIN] if trained else []) + stages(self._config)
 
     def done(self, stage: Stage) -> bool:
         """True if a stage is on the disk.
@@ -95,7 +96,8 @@ class Procedure:
         if stage == ORIGIN:
             return Ticket(stage, context.dense, self._initial(), stop=context.rewind)
         if not self._run_dir.has_origin():
-            self._run_dir.save_origin(self._initial())
+            given = self._method.initial_weights()
+            self._run_dir.save_origin(self._initial() if given is None else given)
         if stage.control == SEARCH:
             return self._method.search(stage.level, context)
         masks, weights = self._method.prepare(stage.level, context)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lth_tf.errors import RunError
-from lth_tf.files import read_json, reading, write_json
 from lth_tf.masking.model import get_masks, get_weights, set_weights
 from lth_tf.methods.base import Ticket, Weights
+from lth_tf.runs import rewinding
 from lth_tf.runs.stage import FORK, Stage
 from lth_tf.seeding import stream_seed
 from lth_tf.tickets.listener import RunListener
@@ -25,7 +25,6 @@ CANDIDATES = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 """Fractions of a training that are tried, in this order."""
 
 _POINTS = 30
-_FILE = "stability.json"
 
 
 def first_stable_iteration(
@@ -55,10 +54,9 @@ def first_stable_iteration(
         error, with 30 points).
     """
     run_dir, iterations = setup.run_dir, setup.config.iterations
-    file = run_dir.path / _FILE
-    if file.exists():
-        with reading(file):
-            return int(read_json(file)["rewind_iteration"])
+    found = rewinding.recorded(run_dir)
+    if found is not None:
+        return found
     dense = get_masks(setup.model)
     whole = Ticket(_stage(iterations), dense, initial)
     if not run_dir.has(whole.stage):
@@ -71,11 +69,11 @@ def first_stable_iteration(
         ends = (run_dir.trained(whole.stage), run_dir.trained(_stage(tried)))
         barriers[str(tried)] = barrier(other, *ends)
         if barriers[str(tried)] < STABLE:
-            write_json(file, {"rewind_iteration": tried, "barriers": barriers})
+            rewinding.record(run_dir, tried, barriers)
             return tried
-    found = ", ".join(f"{100 * value:.1f} % from {k}" for k, value in barriers.items())
+    tried = ", ".join(f"{100 * value:.1f} % from {k}" for k, value in barriers.items())
     raise RunError(
-        f"The network is not stable early in training: error barriers of {found}. "
+        f"The network is not stable early in training: error barriers of {tried}. "
         "Give rewind_iteration.",
         arguments=("rewind_iteration",),
     )

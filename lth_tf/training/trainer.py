@@ -10,6 +10,7 @@ from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
 from lth_tf.errors import RunError
 from lth_tf.masking.model import to_numpy, weight_variables, zero_pruned
+from lth_tf.masking.variables import store
 from lth_tf.methods.hooks import Hooks
 from lth_tf.runs.history import Correct, Evaluation, History, chance, from_columns, to_columns
 from lth_tf.training.choice import Loops, StepMaker
@@ -171,7 +172,8 @@ class Trainer:
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Goes back to a `state`, and to its step; the masks must be those it was taken under."""
         for path, variable in self._weights.items():
-            variable.assign(state[f"weight/{path}"])
+            # As they are: the masks that hooks have changed come after them.
+            store(variable, state[f"weight/{path}"])
         self.step = str(state.get("step", "dense"))
         self._loop.restore(state)
         self._evaluations = from_columns(
