@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from lth_tf import pruning
+from lth_tf.errors import UsageError
 from lth_tf.masking.arrays import Masks
 from lth_tf.options import Options
 from lth_tf.pruning.context import Network, OnDemand
@@ -166,6 +167,22 @@ class Method(Options):
     def needs(self, level: int) -> int | None:
         """Returns the level whose training a level's ticket is made from; None for none."""
         return level - 1 if level else None
+
+    def refuse_fit(self, config: "ProcedureConfig", why: str) -> None:
+        """Refuses `model.fit`.
+
+        Args:
+            config: what is run.
+            why: what cannot be done there, e.g. "whose search is a part of a level".
+
+        Raises:
+            UsageError: if the config is that of a fit.
+        """
+        if config.kind == "fit":
+            raise UsageError(
+                f"Expected a method that works in fit. Received: {self.label()}, {why}. "
+                "Use find_tickets."
+            )
 
     def initial_weights(self) -> Weights | None:
         """Returns the origin where it is given, not initialized or trained; else None."""

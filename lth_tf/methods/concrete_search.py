@@ -62,11 +62,7 @@ class ConcreteSearch(Searched):
 
     def check(self, config: "ProcedureConfig") -> None:
         """Refuses `model.fit`, and a rewind iteration or a search of no length."""
-        if config.kind == "fit":
-            raise UsageError(
-                "Expected a method whose trainings are whole levels. Received: "
-                "method=concrete_search, whose search is a part of one. Use find_tickets."
-            )
+        self.refuse_fit(config, "whose search is shorter than a level")
         if self.rewind_iteration >= config.iterations:
             raise UsageError(
                 f"Expected rewind_iteration below iterations={config.iterations}. "

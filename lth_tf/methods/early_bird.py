@@ -12,7 +12,6 @@ from lth_tf.methods import register
 from lth_tf.methods.base import Context, Shapes, Ticket, Weights
 from lth_tf.methods.densities import AtDensities
 from lth_tf.methods.hooks import Hooks
-from lth_tf.methods.scores import refuse_fit
 from lth_tf.options import option
 from lth_tf.runs.stage import SEARCH, Stage
 
@@ -53,7 +52,7 @@ class EarlyBird(AtDensities):
 
     def check(self, config: "ProcedureConfig") -> None:
         """Refuses `model.fit`."""
-        refuse_fit(config, "early_bird")
+        self.refuse_fit(config, "whose search ends when its masks have settled")
 
     def label(self) -> str:
         """Returns the method in words."""

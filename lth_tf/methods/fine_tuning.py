@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, ClassVar
 from lth_tf.lazy import lazy_imports
 from lth_tf.methods import register
 from lth_tf.methods.hooks import Hooks
-from lth_tf.methods.scores import refuse_fit
 from lth_tf.methods.train_and_prune import TrainAndPrune
 
 with lazy_imports():
@@ -39,7 +38,7 @@ class FineTuning(TrainAndPrune):
     def check(self, config: "ProcedureConfig") -> None:
         """Refuses `model.fit`, whose learning rates are the user's."""
         super().check(config)
-        refuse_fit(config, "fine_tuning")
+        self.refuse_fit(config, "which knows the last rate of flags only")
 
     def hooks(
         self, model: "keras.Model", rates: dict[str, float], config: "ProcedureConfig"

@@ -10,7 +10,6 @@ from lth_tf.errors import UsageError
 from lth_tf.masking.arrays import Masks, check_same_weights, remaining
 from lth_tf.methods import register
 from lth_tf.methods.base import Context, Method, Shapes, Weights
-from lth_tf.methods.scores import refuse_fit
 from lth_tf.options import option
 from lth_tf.pruning.select import size
 from lth_tf.runs import rewinding
@@ -49,7 +48,7 @@ class Retrain(Method):
 
     def check(self, config: "ProcedureConfig") -> None:
         """Refuses `model.fit`."""
-        refuse_fit(config, "retrain")
+        self.refuse_fit(config, "which trains tickets of another run")
 
     def label(self) -> str:
         """Returns the method in words, with the folder of the run that the masks are of."""

@@ -287,10 +287,11 @@ class Level:
             for path, value in parts["best"].items():
                 store(self._kept[path], value)
             self._best = Snapshot(self._kept)
+        if self._hooks is not None:
+            # Masks first: weights that have grown since the level began are kept then.
+            self._hooks.restore(state)
         set_weights(self._model, parts["weight"])
         self._fresh.assign(state)
-        if self._hooks is not None:
-            self._hooks.restore(state)
         self._evaluations = from_columns(parts["evaluation"])
         self.epoch = int(state["epoch"])
         self._seconds = float(state["seconds"])

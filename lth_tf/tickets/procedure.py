@@ -190,9 +190,10 @@ def without_idle_levels(
     while last and sizes[last] == sizes[last - 1]:
         last -= 1
     # A target density is reached by the levels that were asked for.
-    by_levels = len(sizes) - 1 == config.levels and not config.target_density
-    if last == len(sizes) - 1 or not by_levels:
+    if last == len(sizes) - 1 or config.target_density:
         return config
+    if config.method.levels(config.replace(levels=last)) != last:
+        return config  # of a method with a number of its own
     say(
         f"Levels {last + 1} to {config.levels} are not trained: at level {last} nothing is left "
         "to prune."

@@ -16,6 +16,7 @@ from lth_tf.masking.model import get_masks
 from lth_tf.methods.base import Method
 from lth_tf.methods.gradual import Gradual
 from lth_tf.methods.hooks import Hooks
+from lth_tf.methods.set import SET
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
 from lth_tf.seeding import BatchOrder, stream_seed
@@ -54,6 +55,7 @@ def new_model(optimizer="adam", **options):
 
 # 64 * 30 + 30 * 20 + 20 * 10 = 2,720 weights; pruned at iterations 12, 22 and 32 of 60.
 GRADUAL = Gradual(final_density=(0.2,), prune_begin=0.2, prune_end=0.55, prune_frequency=10)
+GROWS = SET(exchange_interval=3)
 
 
 def fit(model, digits, folder, *others, method=GRADUAL, epochs=None, **options):
@@ -146,15 +148,16 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("epochs", [1, 3])
-def test_interrupted_it_goes_on_to_the_same_bits(epochs, digits, tmp_path):
-    whole = fit(new_model(), digits, tmp_path / "whole", shuffle=False)
+@pytest.mark.parametrize("method, epochs", [(GRADUAL, 1), (GRADUAL, 3), (GROWS, 3)])
+def test_interrupted_it_goes_on_to_the_same_bits(method, epochs, digits, tmp_path):
+    options = {"method": method, "shuffle": False}
+    whole = fit(new_model(), digits, tmp_path / "whole", **options)
     model = new_model()
     with pytest.raises(KeyboardInterrupt):
-        fit(model, digits, tmp_path / "parts", Stop(epochs), shuffle=False)
+        fit(model, digits, tmp_path / "parts", Stop(epochs), **options)
     model = model if epochs == 1 else new_model()
     model.compile("adam", LOSS, metrics=["accuracy"])
-    assert_same_results(fit(model, digits, tmp_path / "parts", shuffle=False), whole)
+    assert_same_results(fit(model, digits, tmp_path / "parts", **options), whole)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,7 +270,14 @@ def test_what_cannot_call_hooks_is_refused_in_one_line(digits, tmp_path):
         tmp_path / "unknown", epochs_per_level=1, levels=1, method=GRADUAL, verbose=0
     )
     with pytest.raises(UsageError, match="Received: data without a length"):
-        model.fit(batches(), validation_data=digits, epochs=2, callbacks=[tickets], verbose=0)
+        model.fit(
+            batches(),
+            shuffle=False,
+            validation_data=digits,
+            epochs=2,
+            callbacks=[tickets],
+            verbose=0,
+        )
     assert not (tmp_path / "unknown").exists()
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -285,9 +295,18 @@ def test_too_short_a_level_is_refused_before_it_is_trained(digits, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+NOT_IN_FIT = {
+    "concrete_search": "method that works in fit",
+    "early_bird": "method that works in fit",
+    "fine_tuning": "method that works in fit",
+    "late_rewinding": "not in fit",
+    "retrain": "method that works in fit",
+}
+
+
 # Gradual pruning by default takes a longer training; it is tested above.
 @pytest.mark.parametrize(
-    "method", [n for n in METHODS.names() if n not in ("concrete_search", "gradual")]
+    "method", [n for n in METHODS.names() if n not in (*NOT_IN_FIT, "gradual")]
 )
 def test_every_method_ends_with_the_weights_that_it_planned(method, digits, tmp_path):
     model = new_model()
@@ -306,6 +325,7 @@ def test_every_method_ends_with_the_weights_that_it_planned(method, digits, tmp_
     assert accuracy == pytest.approx(run.summary(last)["final_test_accuracy"], abs=1e-6)
 
 
-def test_a_method_whose_search_is_no_whole_level_is_refused(digits, tmp_path):
-    with pytest.raises(UsageError, match="method=concrete_search"):
-        TicketCallback(tmp_path / "run", epochs_per_level=1, levels=1, method="concrete_search")
+@pytest.mark.parametrize("method", NOT_IN_FIT)
+def test_methods_that_need_more_than_levels_are_refused(method, tmp_path):
+    with pytest.raises(UsageError, match=NOT_IN_FIT[method]):
+        TicketCallback(tmp_path / "run", epochs_per_level=1, levels=1, method=method)
