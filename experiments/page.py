@@ -39,7 +39,6 @@ def render(
     notes: list[str],
     figures: list[Figure],
     levels: list[Row],
-    colours: Palette,
 ) -> str:
     """Returns the page.
 
@@ -49,9 +48,8 @@ def render(
         notes: paragraphs that are folded away.
         figures: what to draw; each chart is as wide as the screen lets it be.
         levels: rows of `results.level_rows`, for the table at the end.
-        colours: of series and densities.
     """
-    sections = "".join(_section(figure, colours) for figure in figures)
+    sections = "".join(_section(figure) for figure in figures)
     paragraphs = "".join(f"<p>{html.escape(note)}</p>\n" for note in notes)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -65,7 +63,7 @@ def render(
 <body>
 <h1>{html.escape(title)}</h1>
 {_summary(outcomes, levels)}
-{_legend(colours)}
+{_legend(figures[0].colours)}
 {sections}
 <details><summary>Notes on {len(notes)} runs</summary>
 {paragraphs}</details>
@@ -111,11 +109,13 @@ def _legend(colours: Palette) -> str:
     return "\n".join(parts)
 
 
-def _section(figure: Figure, colours: Palette) -> str:
+def _section(figure: Figure) -> str:
     charts = []
     for number, chart in enumerate(figure.charts):
         name = f"{figure.name}-{number}"
-        spec = coloured(chart.properties(width="container", height="container").to_dict(), colours)
+        spec = coloured(
+            chart.properties(width="container", height="container").to_dict(), figure.colours
+        )
         heading = _text_of(spec.pop("title", ""))
         # "</" would end the script element early.
         content = json.dumps(spec).replace("</", "<\\/")

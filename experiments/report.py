@@ -9,13 +9,19 @@ Writes an HTML page that needs no network, a PNG file a figure and the numbers a
 """
 
 import dataclasses
+import os
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
 from lth_tf.cli import flags, program
 from lth_tf.errors import UsageError
 from lth_tf.files import write_bytes
 from lth_tf.options import Options, option
+
+if TYPE_CHECKING:
+    from .figures import Figure, Numbers
+    from .results import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,14 +61,21 @@ def _run() -> None:
     if parsed is None:
         return
     options, folders = parsed
-    from . import results
+    from lth_tf.tickets.verdict_text import told
+
+    from . import results, summary
 
     if not folders:
         raise UsageError("Expected at least one RUN_DIR. Received: none. --help shows how.")
     for file in report(folders, options):
         print(file)
-    for run in results.find_runs(folders, []):
+    runs = results.find_runs(folders, [])
+    for run in runs:
         print(f"\n{run.directory.path}\n{results.outcome(run.directory)}")
+    for outcome in summary.outcomes(runs):
+        if outcome.seeds > 1:
+            print(f"\n{outcome.network}, {outcome.series}, {outcome.seeds} seeds")
+            print(told(outcome.verdict, outcome.what))
 
 
 def report(folders: list[str], options: ReportOptions | None = None) -> list[pathlib.Path]:
@@ -77,8 +90,6 @@ def report(folders: list[str], options: ReportOptions | None = None) -> list[pat
             cannot be written to.
     """
     from . import page, results, summary
-    from .figures import Numbers, figures
-    from .figures.colours import palette
     from .figures.picture import png
 
     options = options or ReportOptions()
@@ -86,29 +97,63 @@ def report(folders: list[str], options: ReportOptions | None = None) -> list[pat
     runs = results.find_runs(folders, left_out)
     for error in left_out:
         print(f"Left out, a damaged run. {error}", file=sys.stderr)
-    levels, curves = results.level_rows(runs), results.curve_rows(runs)
-    last = max(row["iterations"] for row in levels)
-    iterations = options.at_iterations or (last // 3, 2 * last // 3, last)
-    drawn = figures(Numbers(levels, curves, list(options.densities), list(iterations)))
-    colours = palette(levels, results.nearest_densities(curves, options.densities))
+    numbers = _numbers(runs, options)
+    figures = _figures(runs, numbers)
     output = pathlib.Path(options.output_dir or pathlib.Path(folders[0]) / "report")
     files = [output / "report.html"]
     content = page.render(
-        _title(runs), summary.outcomes(runs), _notes(runs), drawn, levels, colours
+        _title(runs), summary.outcomes(runs), _notes(runs), figures, numbers.levels
     )
     write_bytes(files[0], content.encode())
-    for figure in drawn:
+    for figure in figures:
         files.append(output / f"{figure.name}.png")
-        write_bytes(files[-1], png(figure, _title(runs), colours))
-    for name, rows in (("levels", levels), ("curves", curves)):
+        write_bytes(files[-1], png(figure))
+    for name, rows in (("levels", numbers.levels), ("curves", numbers.curves)):
         if rows:
             files.append(output / f"{name}.csv")
             results.write_csv(files[-1], rows)
     return files
 
 
+def drawn(*folders: str | os.PathLike, options: ReportOptions | None = None) -> dict[str, "Figure"]:
+    """Returns the figures of a report by their names; a notebook shows them.
+
+    Args:
+        *folders: run directories, or folders with run directories below them.
+        options: what to show.
+
+    Raises:
+        UsageError: if a folder holds no finished run, or a damaged one.
+
+    Example::
+
+        drawn("runs/lenet")["tickets"]
+    """
+    from . import results
+
+    runs = results.find_runs(folders)
+    figures = _figures(runs, _numbers(runs, options or ReportOptions()))
+    return {figure.name: figure for figure in figures}
+
+
+def _numbers(runs: list["Run"], options: ReportOptions) -> "Numbers":
+    from .figures import Numbers
+    from .results import curve_rows, level_rows
+
+    levels = level_rows(runs)
+    last = max(row["iterations"] for row in levels)
+    iterations = options.at_iterations or (last // 3, 2 * last // 3, last)
+    return Numbers(levels, curve_rows(runs), list(options.densities), list(iterations))
+
+
+def _figures(runs: list["Run"], numbers: "Numbers") -> list["Figure"]:
+    from .figures import figures
+
+    return figures(numbers, _title(runs))
+
+
 def _title(runs: list) -> str:
-    names = sorted({f"{run.config.network} on {run.config.dataset}" for run in runs})
+    names = sorted({run.network for run in runs})
     return "Lottery tickets: " + ", ".join(names)
 
 

@@ -46,6 +46,11 @@ class Run:
         return ", ".join(parts) or ("tickets" if method.finds_tickets else method.label())
 
     @property
+    def network(self) -> str:
+        """Network and data set; of a network given as a function the function's name."""
+        return f"{self.config.network.rpartition('.')[2]} on {self.config.dataset}"
+
+    @property
     def judged_on(self) -> str:
         """What its "test" metric was measured on: "test data" or "validation data"."""
         return getattr(self.config, "judged_on", "test data")

@@ -20,7 +20,7 @@ class Outcome:
         seeds: number of seeds that count; of all where there is nothing to compare with.
         verdict: what they came to.
         dense: accuracies of the dense networks at their early stop, one a seed.
-        finds_tickets: False of methods such as gradual pruning.
+        what: what its levels are.
     """
 
     network: str
@@ -28,20 +28,21 @@ class Outcome:
     seeds: int
     verdict: Verdict
     dense: tuple[float, ...]
-    finds_tickets: bool
+    what: str
 
 
 def outcomes(runs: Sequence[Run]) -> list[Outcome]:
     """Returns what every network and series came to, in the order of the curves."""
-    groups: dict[tuple[str, str], list[tuple[Run, Seed]]] = {}
+    groups: dict[tuple[str, str, bool], list[tuple[Run, Seed]]] = {}
     for run in runs:
         for control in dict.fromkeys(stage.control for stage in run.stages()):
-            key = (f"{run.config.network} on {run.config.dataset}", run.series(control))
+            key = (run.network, run.series(control), not control)
             groups.setdefault(key, []).append((run, seed_of(run.directory, control)))
     return [_outcome(*key, group) for key, group in groups.items()]
 
 
-def _outcome(network: str, series: str, group: list[tuple[Run, Seed]]) -> Outcome:
+def _outcome(network: str, series: str, is_ticket: bool, group: list[tuple[Run, Seed]]) -> Outcome:
+    finds_tickets = is_ticket and group[0][0].config.method.finds_tickets
     dense = {
         run.directory.path: seed.dense.summary["early_stop_test_accuracy"]
         for run, seed in group
@@ -53,7 +54,7 @@ def _outcome(network: str, series: str, group: list[tuple[Run, Seed]]) -> Outcom
         len({run.config.seed for run, _ in group}),
         judge([seed for _, seed in group]),
         tuple(dense.values()),
-        group[0][0].config.method.finds_tickets,
+        "winning ticket" if finds_tickets else "network as good as the dense one",
     )
 
 

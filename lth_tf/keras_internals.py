@@ -282,3 +282,11 @@ def has_schedule(optimizer: keras.optimizers.Optimizer) -> bool:
 def better_values(metric: keras.metrics.Metric) -> str | None:
     """Returns "up" or "down", as which values of a metric Keras takes to be better."""
     return getattr(metric, "_direction", None)
+
+
+def metric_function(metric: keras.metrics.Metric) -> Callable[[Any, Any], Any] | None:
+    """Returns the function of labels and outputs whose mean a metric is; None if there is none."""
+    function = getattr(metric, "_fn", None)
+    if not isinstance(metric, keras.metrics.MeanMetricWrapper) or function is None:
+        return None
+    return lambda labels, outputs: function(labels, outputs, **metric._fn_kwargs)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from lth_tf.registry import Registry
 
-from ..results import Row
+from ..results import Row, nearest_densities
+from .colours import Palette, palette
 
 if TYPE_CHECKING:
     import altair as alt
@@ -26,12 +27,22 @@ class Figure:
         title: what it shows.
         caption: how to read it.
         charts: without width and height; the title of each says what it shows.
+        subject: what it is of, a line for pictures.
+        colours: of series and densities, the same in all figures of a report.
     """
 
     name: str
     title: str
     caption: str
     charts: "list[alt.LayerChart]"
+    subject: str = ""
+    colours: Palette = dataclasses.field(default_factory=dict)
+
+    def _repr_png_(self) -> bytes:
+        """Returns what a notebook shows."""
+        from .picture import png
+
+        return png(self, pixels=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +80,17 @@ def register(name: str, order: int = 100) -> Callable[[Draw], Draw]:
     return decorate
 
 
-def figures(numbers: Numbers) -> list[Figure]:
-    """Returns the figures that there are numbers for, in their order."""
+def figures(numbers: Numbers, subject: str = "") -> list[Figure]:
+    """Returns the figures that there are numbers for, in their order.
+
+    Args:
+        numbers: what they are drawn from.
+        subject: what they are of, e.g. network and data set.
+    """
     drawn = [draw(numbers) for draw in sorted(FIGURES.items().values(), key=lambda d: d.order)]
-    return [figure for figure in drawn if figure is not None]
+    colours = palette(numbers.levels, nearest_densities(numbers.curves, numbers.densities))
+    return [
+        dataclasses.replace(figure, subject=subject, colours=colours)
+        for figure in drawn
+        if figure is not None
+    ]

@@ -6,22 +6,20 @@ from typing import Any
 import vl_convert
 
 from . import Figure
-from .colours import Palette, coloured
+from .colours import coloured
 
 _WIDTH, _HEIGHT = 400, 260
-_PIXELS = 2  # a point
 _LINE = 130  # characters
 
 
-def png(figure: Figure, subtitle: str, colours: Palette) -> bytes:
+def png(figure: Figure, pixels: float = 2) -> bytes:
     """Returns a figure as a picture: its title, the charts two in a row, one legend.
 
     Args:
         figure: what to draw.
-        subtitle: what it is of.
-        colours: of series and densities.
+        pixels: a point, in each direction.
     """
-    charts = [_static(coloured(chart.to_dict(), colours)) for chart in figure.charts]
+    charts = [_static(coloured(chart.to_dict(), figure.colours)) for chart in figure.charts]
     for chart in charts:
         chart.pop("$schema", None), chart.pop("config", None)
         chart |= {"width": _WIDTH, "height": _HEIGHT}
@@ -35,7 +33,7 @@ def png(figure: Figure, subtitle: str, colours: Palette) -> bytes:
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "title": {
             "text": figure.title,
-            "subtitle": [subtitle, *textwrap.wrap(figure.caption, _LINE)],
+            "subtitle": [figure.subject, *textwrap.wrap(figure.caption, _LINE)],
             "anchor": "start",
             "fontSize": 16,
             "subtitleFontSize": 12,
@@ -49,7 +47,7 @@ def png(figure: Figure, subtitle: str, colours: Palette) -> bytes:
         "padding": 12,
         "config": {"title": {"anchor": "start", "frame": "group"}},
     }
-    return vl_convert.vegalite_to_png(spec, scale=_PIXELS)
+    return vl_convert.vegalite_to_png(spec, scale=pixels)
 
 
 def _static(spec: dict[str, Any]) -> dict[str, Any]:

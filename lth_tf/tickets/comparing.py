@@ -52,10 +52,12 @@ class Comparison:
     def word(self) -> str:
         """What it is in a word: "better", "as good" or "worse" than the dense network.
 
-        Better is only what is so beyond the error, and with every seed.
+        Better is only what is so beyond the error, and with every seed; of several seeds that
+        are all below the dense network none is as good.
         """
         error = self.error or 0.0
-        if not self.difference >= -error:
+        all_below = self.seeds > 1 and self.basis != "given" and self.largest < 0
+        if all_below or not self.difference >= -error:
             return WORSE
         beyond = self.error is not None and self.difference > error and self.smallest > 0
         return BETTER if beyond else AS_GOOD

@@ -23,6 +23,7 @@ from lth_tf.runs.history import Evaluation, History, from_columns, to_columns
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import ORIGIN
 from lth_tf.tickets import judging
+from lth_tf.tickets.fit_correct import correct_labels, judged_arrays
 from lth_tf.tickets.fit_hooks import FitHooks
 from lth_tf.tickets.fit_start import FreshState
 from lth_tf.tickets.held import Held, Snapshot
@@ -185,6 +186,14 @@ class Level:
             last_value = self._test_value()
             self._best.restore()
             early_stop = self._test_value()
+        metric = self._metric(self._logs)
+        correct = correct_labels(
+            self._model,
+            judged_arrays(self._model, self._test_data),
+            metric,
+            early_stop=(self._best, early_stop),
+            final=(recorded, last_value),
+        )
         recorded.restore()
         learned, masks = {}, None
         if self._hooks is not None:
@@ -192,7 +201,6 @@ class Level:
             learned, masks = self._hooks.hooks.learned(), get_masks(self._model)
         check_pruned_are_zero(self._model)
         self._best = self._validated = last = now = recorded = None
-        metric = self._metric(self._logs)
         history = History(
             evaluations=self._evaluations,
             early_stop_iteration=best.iteration,
@@ -202,6 +210,7 @@ class Level:
             seconds=self._seconds_so_far(),
             metric=metric,
             mode=judging.direction(metric, self._model.metrics, self._config.mode),
+            correct=correct,
         )
         return get_weights(self._model) | learned, history, masks
 

@@ -78,7 +78,7 @@ def direction(name: str, metrics: Iterable[Any] = (), mode: str = "auto") -> Mod
         return mode
     known = [
         (metric.name, keras_internals.better_values(metric))
-        for metric in _flat(metrics)
+        for metric in flat_metrics(metrics)
         if keras_internals.better_values(metric)
     ]
     found = {way for metric, way in known if metric == name}
@@ -148,10 +148,10 @@ def _is_loss(name: str) -> bool:
     return name.removeprefix("val_") == LOSS or name.endswith(f"_{LOSS}")
 
 
-def _flat(metrics: Iterable[Any]) -> list[Any]:
+def flat_metrics(metrics: Iterable[Any]) -> list[Any]:
     """Returns metrics and those inside containers such as the compiled ones."""
     found = []
     for metric in metrics:
         inner = getattr(metric, "metrics", None)
-        found += [metric] if not inner else _flat(inner)
+        found += [metric] if not inner else flat_metrics(inner)
     return found

@@ -10,8 +10,13 @@ _EDGES = {
 }
 
 
-def told(verdict: Verdict) -> str:
-    """Returns what a run came to, in a few lines."""
+def told(verdict: Verdict, what: str = "winning ticket") -> str:
+    """Returns what a run came to, in a few lines.
+
+    Args:
+        verdict: what was found.
+        what: what its levels are.
+    """
     if verdict.nothing:
         return f"Nothing to compare with: {verdict.nothing}."
     if not verdict.levels:
@@ -19,12 +24,12 @@ def told(verdict: Verdict) -> str:
     found, dense = verdict.smallest, _reached(verdict)
     if found is None:
         lines = [
-            f"No winning ticket: no level is as good as the dense network, {dense}, within "
+            f"No {what}: no level is as good as the dense network, {dense}, within "
             f"{_tolerance(verdict)} and as fast."
         ]
     else:
         lines = [
-            f"Smallest winning ticket: level {found.level}, {100 * found.density:.2f} % of the "
+            f"Smallest {what}: level {found.level}, {100 * found.density:.2f} % of the "
             f"weights: {_value(found.value, found.early_stop_iteration, verdict.metric)}; "
             f"the dense network has {dense}.",
             f"{comparison_told(found.comparison, verdict.metric)}.",
@@ -112,5 +117,5 @@ def _edges(verdict: Verdict) -> list[str]:
     if verdict.dense_edge:
         lines.append(f"The dense network {edge_told(verdict.dense_edge)}.")
     if found is not None and found.edge:
-        lines.append(f"The ticket {edge_told(found.edge)}.")
+        lines.append(f"The smallest one {edge_told(found.edge)}.")
     return lines

@@ -319,7 +319,7 @@ def test_the_report_draws_it(data, tmp_path, finished_run):
     folders = [str(tmp_path / "run"), str(finished_run.path)]
     files = report(folders, ReportOptions(output_dir=str(tmp_path / "report")))
     rows = list(csv.DictReader((tmp_path / "report" / "levels.csv").read_text().splitlines()))
-    assert [r["remaining"] for r in rows if r["series"] == "small, iterative"] == [
+    assert [r["remaining"] for r in rows if r["series"] == "small"] == [
         "100.0",
         "80.0",
         "63.99",

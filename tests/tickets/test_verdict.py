@@ -119,7 +119,7 @@ def test_early_stop_at_the_ends_is_marked():
     assert training(1, 0.95, 100, first=100).edge == "first"
     words = told(judge([seed(training(0, 0.95, 1_000), late)]))
     assert "The dense network stopped early at the last evaluation: still learning" in words
-    assert "The ticket stopped early at the last evaluation: still learning" in words
+    assert "The smallest one stopped early at the last evaluation: still learning" in words
 
 
 def test_several_seeds_are_mean_smallest_and_largest():
@@ -142,6 +142,13 @@ def test_better_is_what_is_better_with_every_seed():
     both = [Comparison(0.05, 0.01, "paired", 100), Comparison(-0.001, 0.01, "paired", 100)]
     assert over_seeds(both).word == "as good"
     assert over_seeds(both).difference == pytest.approx(0.0245)
+
+
+def test_seeds_that_are_all_below_are_worse():
+    below = [Comparison(-0.001, 0.01, "paired", 100), Comparison(-0.002, 0.01, "paired", 100)]
+    assert over_seeds(below).word == "worse"
+    assert over_seeds(below).within(0.01).word == "as good"
+    assert over_seeds(below[:1]).word == "as good"
 
 
 def test_a_seed_without_a_dense_network_that_learned_is_left_out():
