@@ -89,6 +89,8 @@ def report(folders: list[str], options: ReportOptions | None = None) -> list[pat
         UsageError: if a folder holds no finished run that can be read, or the output folder
             cannot be written to.
     """
+    import altair  # noqa: F401  (figures that cannot be imported would be left out)
+
     from . import page, results, summary
     from .figures.picture import png
 
