@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import keras
-from etils import epy
 from keras.src.backend import compute_output_spec
 from keras.src.backend.common import global_state
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
 from keras.src.saving import serialization_lib
 
-with epy.lazy_imports():
+from lth_tf.lazy import lazy_imports
+
+with lazy_imports():
     from lth_tf import tensorflow_internals
 
 _WRAPPER = "_lth_tf_quantize"

@@ -3,9 +3,8 @@
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
-from etils import epy
-
 from lth_tf.errors import UsageError
+from lth_tf.lazy import lazy_imports
 from lth_tf.masking.arrays import Masks
 from lth_tf.methods import register
 from lth_tf.methods.base import Context, Ticket, Weights
@@ -13,7 +12,7 @@ from lth_tf.methods.densities import AtDensities, kept_weights
 from lth_tf.methods.hooks import Hooks
 from lth_tf.options import option
 
-with epy.lazy_imports():
+with lazy_imports():
     import tensorflow as tf
 
     from lth_tf.masking import largest

@@ -7,9 +7,9 @@ import os
 import sys
 import types
 
-from etils import epy
+from lth_tf.lazy import lazy_imports
 
-with epy.lazy_imports():
+with lazy_imports():
     from lth_tf.runs import rows as _rows
 
 

@@ -5,19 +5,20 @@ from typing import Any
 
 import keras
 import numpy as np
-from etils import epy
 
 from lth_tf import keras_internals as internals
 from lth_tf.config import FitConfig
 from lth_tf.errors import UsageError
-from lth_tf.masking.model import effective_states, slots_of, to_numpy, weight_variables
+from lth_tf.lazy import lazy_imports
+from lth_tf.masking.model import to_numpy
 from lth_tf.methods.base import Method, Ticket
 from lth_tf.methods.hooks import Hooks
+from lth_tf.tickets.held import Held
 
-with epy.lazy_imports():
+with lazy_imports():
     import tensorflow as tf
 
-    from lth_tf.training import optimizers
+    from lth_tf.training import named
 
 
 class FitHooks:
@@ -42,19 +43,13 @@ class FitHooks:
         self._model = model
         self._optimizer = model.optimizer
         self._iteration = tf.Variable(0, trainable=False, dtype=tf.int32)
+        self._seen = 0
         self._changes_rate = type(hooks).learning_rate is not Hooks.learning_rate
         self._rate = tf.Variable(0.0, trainable=False)
-        self._names = {id(v): path for path, v in weight_variables(model).items()}
-        for path, state in effective_states(model).items():
-            self._names |= {id(v): f"{path}#{name}" for name, v in state.items()}
-        self._masks = {path: slot.mask for path, slot in slots_of(model).items()}
         self._in_step = False
         self._tells_training = internals.loss_knows_training(model)
-        variables = model.trainable_variables
-        slots = optimizers.slots_by_variable(self._optimizer, variables)
-        hooks.optimizer_slots = {
-            self._names[id(v)]: slots[id(v)] for v in variables if id(v) in self._names
-        }
+        self._named = named.NamedVariables(model, self._optimizer, model.trainable_variables)
+        hooks.optimizer_slots = self._named.slots
         self._install()
 
     def begin(self, ticket: Ticket) -> None:
@@ -62,25 +57,31 @@ class FitHooks:
         self.hooks.begin(ticket)
         self.hooks.restart(0)
         self._iteration.assign(0)
+        self._seen = 0
         if self._changes_rate:
             self._rate.assign(self._optimizer.learning_rate.value)
 
     def check_called(self) -> None:
-        """Refuses a model whose training step goes another way.
+        """Refuses a model whose training step goes another way; called after each epoch.
 
         Raises:
-            UsageError: if steps were made and no hook was called.
+            UsageError: if no hook was called in it.
         """
-        if not int(self._iteration):
+        before, self._seen = self._seen, int(self._iteration)
+        if self._seen == before:
             raise UsageError(
                 "Expected a model that updates its weights with the optimizer it was compiled "
                 "with. Received: one whose train_step never does: the method has no part in it. "
                 "Use a method that works between trainings, such as imp."
             )
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Returns what a checkpoint holds of the hooks."""
-        state = {f"hook/{i}": to_numpy(v) for i, v in enumerate(self.hooks.variables)}
+    def state(self) -> dict[str, Any]:
+        """Returns what a checkpoint holds of the hooks, as values that numpy can copy."""
+        state: dict[str, Any] = {
+            # Masks are large, and most of these states are never written.
+            f"hook/{i}": Held(v) if isinstance(v, keras.Variable) else to_numpy(v)
+            for i, v in enumerate(self.hooks.variables)
+        }
         return state | {"hook/iteration": self._iteration.numpy(), "hook/rate": self._rate.numpy()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
@@ -88,6 +89,7 @@ class FitHooks:
         for i, variable in enumerate(self.hooks.variables):
             variable.assign(state[f"hook/{i}"])
         self._iteration.assign(state["hook/iteration"])
+        self._seen = int(self._iteration)
         self._rate.assign(state["hook/rate"])
 
     def _install(self) -> None:
@@ -97,6 +99,15 @@ class FitHooks:
         vars(model)["compute_loss"] = _ours(self._loss(model.compute_loss))
         vars(optimizer)["apply"] = _ours(self._update(optimizer.apply))
         model.make_train_function(force=True)
+        # A fit that was broken off leaves them behind: the next one begins by calling this.
+        vars(model)["make_train_function"] = _ours(self._cleared(model))
+
+    def _cleared(self, model: keras.Model) -> Callable:
+        def make_train_function(force: bool = False) -> Any:
+            clear(model)
+            return model.make_train_function(force)
+
+        return make_train_function
 
     def _step(self, train_step: Callable) -> Callable:
         def step(*args: Any) -> Any:
@@ -134,38 +145,31 @@ class FitHooks:
 
     def _update(self, apply: Callable) -> Callable:
         def update(grads: Any, trainable_variables: Any = None) -> None:
-            variables = list(self._optimizer_variables(trainable_variables))
+            variables = trainable_variables
+            if variables is None:
+                variables = self._model.trainable_variables
+            name_of, soft = self._named.name, self.hooks.dense_gradients
             pairs = [(g, v) for g, v in zip(grads, variables, strict=True) if g is not None]
-            own = [(g, v) for g, v in pairs if id(v) not in self._names]
-            by_name = {self._names[id(v)]: v for v in variables if id(v) in self._names}
-            soft = self.hooks.dense_gradients
-            named = {self._names[id(v)]: g for g, v in pairs if id(v) in self._names}
-            masked = {name: self._masked(name, g) for name, g in named.items()}
+            own = [(g, v) for g, v in pairs if not name_of(v)]
+            by_name = {name_of(v): v for v in variables if name_of(v)}
+            gradients = {name_of(v): g for g, v in pairs if name_of(v)}
+            masked = self._named.masked(gradients)
 
             def apply_named(chosen: Mapping[str, Any]) -> None:
                 if soft:
-                    chosen = {name: self._masked(name, g) for name, g in chosen.items()}
+                    chosen = self._named.masked(chosen)
                 updated = [(g, by_name[name]) for name, g in chosen.items()] + own
                 # Keras wants all gradients from one graph, also in a branch of tf.cond.
                 values, updated_variables = zip(*updated, strict=True)
                 apply([tf.identity(g) for g in values], list(updated_variables))
 
             iteration = self._iteration.value()
-            self.hooks.update(iteration, named if soft else masked, apply_named)
+            self.hooks.update(iteration, gradients if soft else masked, apply_named)
             missing = {n: tf.zeros(v.shape, v.dtype) for n, v in by_name.items() if n not in masked}
             self.hooks.after_update(iteration, masked | missing)
             self._iteration.assign_add(1)
 
         return update
-
-    def _optimizer_variables(self, given: Any) -> Any:
-        return self._model.trainable_variables if given is None else given
-
-    def _masked(self, name: str, gradient: Any) -> Any:
-        if name not in self._masks:
-            return gradient
-        gradient = tf.convert_to_tensor(gradient)
-        return gradient * tf.cast(self._masks[name].value, gradient.dtype)
 
 
 def hooks_in_fit(config: FitConfig, model: keras.Model, rates: dict[str, float]) -> Hooks | None:
@@ -177,10 +181,15 @@ def hooks_in_fit(config: FitConfig, model: keras.Model, rates: dict[str, float])
         rates: weight path -> fraction of its remaining weights pruned a level.
 
     Raises:
-        UsageError: if nobody knows how many batches an epoch has.
+        UsageError: if Keras runs on another backend, or nobody knows how many batches an epoch
+            has.
     """
     method = config.method
-    if type(method).hooks is not Method.hooks and config.iterations is None:
+    if type(method).hooks is Method.hooks:
+        return None
+    if keras.backend.backend() != "tensorflow":
+        raise _refused(f"the backend {keras.backend.backend()} of Keras")
+    if config.iterations is None:
         raise UsageError(
             "Expected data with a known number of batches, by which this method is timed. "
             "Received: data without a length. Give fit steps_per_epoch=, or a Dataset with "
@@ -193,7 +202,7 @@ def clear(model: keras.Model) -> None:
     """Gives a model and its optimizer their own ways of training back, if hooks were called."""
     replaced = False
     for owner in (model, model.optimizer):
-        for name in ("train_step", "compute_loss", "apply"):
+        for name in ("train_step", "compute_loss", "make_train_function", "apply"):
             if getattr(vars(owner).get(name), "called_by_lth_tf", False):
                 del vars(owner)[name]
                 replaced = True
@@ -212,11 +221,8 @@ def check(hooks: Hooks, model: keras.Model) -> None:
     Raises:
         UsageError: naming what is in the way.
     """
-    way_out = "Use find_tickets, or a method that works between trainings, such as imp."
     strategy = getattr(model, "distribute_strategy", None)
-    if keras.backend.backend() != "tensorflow":
-        received = f"the backend {keras.backend.backend()} of Keras"
-    elif strategy is not None and strategy.num_replicas_in_sync > 1:
+    if strategy is not None and strategy.num_replicas_in_sync > 1:
         received = f"a model under {type(strategy).__name__}"
     elif hooks.trainable_variables:
         received = "a method with variables of its own to train"
@@ -228,7 +234,12 @@ def check(hooks: Hooks, model: keras.Model) -> None:
         received = "a method that changes the learning rate, and an optimizer with a schedule of it"
     else:
         return
-    raise UsageError(
+    raise _refused(received)
+
+
+def _refused(received: str) -> UsageError:
+    return UsageError(
         "Expected TensorFlow on one device in float32 or bfloat16: this method takes part in every "
-        f"update. Received: {received}. {way_out}"
+        f"update. Received: {received}. Use find_tickets, or a method that works between "
+        "trainings, such as imp."
     )

@@ -6,11 +6,10 @@ No Keras is needed here: reports judge finished runs with it.
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from etils import epy
-
 from lth_tf.errors import UsageError
+from lth_tf.lazy import lazy_imports
 
-with epy.lazy_imports():
+with lazy_imports():
     from lth_tf import keras_internals
 
 LOSS = "loss"

@@ -1,6 +1,5 @@
 """One update of the weights."""
 
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 import keras
@@ -8,20 +7,13 @@ import tensorflow as tf
 
 from lth_tf.config import ExperimentConfig
 from lth_tf.masking.effective import pruned_are_zero
-from lth_tf.masking.model import (
-    effective_states,
-    random_states,
-    slots_of,
-    to_numpy,
-    weight_variables,
-)
+from lth_tf.masking.model import random_states, to_numpy
 from lth_tf.methods.hooks import Hooks
 from lth_tf.seeding import stream_seed
-from lth_tf.training.optimizers import add_weight_decay, make_optimizer, slots_by_variable
+from lth_tf.training.named import Gradients, NamedVariables
+from lth_tf.training.optimizers import add_weight_decay, make_optimizer
 from lth_tf.training.precision import computing_in
 from lth_tf.training.schedules import schedule
-
-Gradients = Mapping[str, tf.Tensor]
 
 
 class Step(Protocol):
@@ -69,17 +61,8 @@ class DenseStep:
         self._variables = [*model.trainable_variables, *self._hooks.trainable_variables]
         self._optimizer.build(self._variables)
         self._fresh_optimizer = [to_numpy(v) for v in self._optimizer.variables]
-        self._paths = {id(v): path for path, v in weight_variables(model).items()}
-        self._names = self._paths | {
-            id(v): f"{path}#{name}"
-            for path, state in effective_states(model).items()
-            for name, v in state.items()
-        }
-        slots = slots_by_variable(self._optimizer, self._variables)
-        self._hooks.optimizer_slots = {
-            self._paths[id(v)]: slots[id(v)] for v in self._variables if id(v) in self._paths
-        }
-        self._masks = {path: slot.mask for path, slot in slots_of(model).items()}
+        self._named_variables = NamedVariables(model, self._optimizer, self._variables)
+        self._hooks.optimizer_slots = self._named_variables.slots
         self._random_states = random_states(model)
 
     def state(self) -> dict[str, list[Any]]:
@@ -122,7 +105,7 @@ class DenseStep:
         named = self._named(gradients, masked=bool(extra) and not soft)
 
         def apply(chosen: Gradients) -> None:
-            self._apply({n: self._masked(n, g) for n, g in chosen.items()} if soft else chosen, own)
+            self._apply(self._named_variables.masked(chosen) if soft else chosen, own)
 
         self._hooks.update(iteration, named, apply)
         self._hooks.after_update(iteration, self._named(gradients, masked=True) if soft else named)
@@ -148,7 +131,7 @@ class DenseStep:
         if self._config.weight_decay:
             values = [
                 add_weight_decay([g], [v], self._config.weight_decay)[0]
-                if id(v) in self._paths or not self._name(v)
+                if self._named_variables.is_weight(v) or not self._name(v)
                 else g
                 for g, v in zip(values, variables, strict=True)
             ]
@@ -174,21 +157,16 @@ class DenseStep:
             state.assign(tf.cast(tf.stack([seed, iteration * 1024]), state.dtype))
 
     def _name(self, variable: Any) -> str:
-        return self._names.get(id(variable), "")
+        return self._named_variables.name(variable)
 
-    def _named(self, gradients: list[tf.Tensor], masked: bool) -> dict[str, tf.Tensor]:
+    def _named(self, gradients: list[tf.Tensor], masked: bool) -> Gradients:
         """Returns name -> gradient; masked if they do not all come from masked reads."""
         named = {
             self._name(v): g
             for g, v in zip(gradients, self._variables, strict=True)
             if self._name(v)
         }
-        return {n: self._masked(n, g) for n, g in named.items()} if masked else named
-
-    def _masked(self, name: str, gradient: tf.Tensor) -> tf.Tensor:
-        if name not in self._masks:
-            return gradient
-        return gradient * tf.cast(self._masks[name].value, gradient.dtype)
+        return self._named_variables.masked(named) if masked else named
 
 
 def additional_losses(model: keras.Model) -> list[tf.Tensor]:

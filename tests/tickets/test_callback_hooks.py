@@ -223,13 +223,34 @@ def test_the_model_trains_in_its_own_way_afterwards(digits, tmp_path):
     counted = [int(v) for v in Doubled.made[-1].variables]
     model.fit(*digits, epochs=1, verbose=0)
     assert [int(v) for v in Doubled.made[-1].variables] == counted
-    # Nor does one that is left behind by an error stay.
+
+
+def interrupted(digits, folder):
     model = new_model()
     with pytest.raises(KeyboardInterrupt):
-        fit(model, digits, tmp_path / "stopped", Stop(1), method=Doubled())
+        fit(model, digits, folder, Stop(1), method=Doubled())
+    return model, [int(v) for v in Doubled.made[-1].variables]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_hooks_that_a_broken_off_fit_has_left_are_not_called_any_more(compiled, digits, tmp_path):
+    model, counted = interrupted(digits, tmp_path / "stopped")
+    loss = model.evaluate(*digits, verbose=0)[0]
+    assert loss == pytest.approx(float(LOSS(digits[1], model(digits[0]))), rel=1e-4)
+    if compiled:
+        model.compile("adam", LOSS, metrics=["accuracy"])
+    model.fit(*digits, epochs=1, verbose=0)
+    assert [int(v) for v in Doubled.made[-1].variables] == counted
+    assert not {"train_step", "compute_loss", "make_train_function"} & vars(model).keys()
+
+
+def test_another_callback_takes_the_place_of_hooks_that_were_left(digits, tmp_path):
+    model, counted = interrupted(digits, tmp_path / "stopped")
+    left = Doubled.made[-1]
     model.compile("adam", LOSS, metrics=["accuracy"])
-    fit(model, digits, tmp_path / "plain", method="imp", epochs=1)
-    assert "train_step" not in vars(model)
+    fit(model, digits, tmp_path / "again", method=Doubled(), epochs=1)
+    assert [int(v) for v in left.variables] == counted
+    assert int(Doubled.made[-1].kernel) == STEPS // 2
 
 
 class OwnStep(keras.Model):

@@ -87,6 +87,15 @@ for made in (dense, conv):
     for path, value in run_dir.trained(Stage(2)).items():
         np.testing.assert_array_equal(pieces.trained(Stage(2))[path], value)
     print(made.__name__, [run_dir.summary(Stage(n))["remaining"] for n in range(3)])
+
+for method, options in (("gradual", {"prune_frequency": 2}), ("rigl", {}), ("edge_popup", {})):
+    tickets = lth_tf.TicketCallback(
+        f"{sys.argv[1]}/{method}", epochs_per_level=2, levels=1, method=method, verbose=0, **options
+    )
+    try:
+        model.fit(x, y, validation_data=(x, y), epochs=2, verbose=0, callbacks=[tickets])
+    except lth_tf.UsageError as error:
+        print(method, str(error).partition("Received: ")[2].partition(".")[0])
 """
 
 
@@ -101,4 +110,10 @@ def test_counts_zeros_and_rewinding_under_jax(tmp_path):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.splitlines() == ["dense [1480, 740, 370]", "conv [1476, 738, 369]"]
+    assert done.stdout.splitlines() == [
+        "dense [1480, 740, 370]",
+        "conv [1476, 738, 369]",
+        "gradual the backend jax of Keras",
+        "rigl the backend jax of Keras",
+        "edge_popup the backend jax of Keras",
+    ]
