@@ -9,20 +9,12 @@ accuracy there (%; with several seeds the mean, and the smallest and largest). -
 the same numbers, unrounded.
 """
 
-import dataclasses
-import pathlib
 import sys
 
 from lth_tf.cli import flags, program
 from lth_tf.errors import UsageError
-from lth_tf.options import Options, option
 
-
-@dataclasses.dataclass(frozen=True)
-class CompareOptions(Options):
-    """Where the rows go."""
-
-    csv: str = option("", "CSV file to write them to as well.")
+from . import overview
 
 
 def main() -> None:
@@ -31,21 +23,17 @@ def main() -> None:
 
 
 def _run() -> None:
-    parsed = flags.parse(sys.argv, __doc__, CompareOptions(), positional="RUN_DIR")
+    parsed = flags.parse(sys.argv, __doc__, overview.TableOptions(), positional="RUN_DIR")
     if parsed is None:
         return
     options, folders = parsed
-    from . import overview, results
-
     if not folders:
         raise UsageError("Expected at least one RUN_DIR. Received: none. --help shows how.")
-    runs = results.find_runs(folders, left_out := [])
-    rows = [overview.overview(*group) for group in overview.by_series(runs).items()]
-    print(overview.text(rows))
-    for error in left_out:
-        print(f"Left out, a damaged run. {error}", file=sys.stderr)
-    if options.csv:
-        results.write_csv(pathlib.Path(options.csv), rows)
+    overview.show(
+        folders,
+        lambda runs: [overview.overview(*g) for g in overview.by_series(runs).items()],
+        options,
+    )
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 """One row for what a run came to with all its seeds; `list` and `compare` print them."""
 
+import dataclasses
 import pathlib
 import statistics
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from lth_tf.cli.table import Column, table
+from lth_tf.options import Options, option
 from lth_tf.runs.rows import Row
 from lth_tf.tickets import judging
 from lth_tf.tickets.verdict import judge, seed_of
 
-from .results import Run, percent
+from .results import Run, find_runs, percent, write_csv
 
 COLUMNS = (
     Column("run", left=True, shrink=True),
@@ -22,6 +25,34 @@ COLUMNS = (
     Column("accuracy"),
     Column("verdict", left=True, drop=5),
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class TableOptions(Options):
+    """Where the rows go."""
+
+    csv: str = option("", "CSV file to write them to as well.")
+
+
+def show(
+    folders: Sequence[str], rows_of: Callable[[list[Run]], list[Row]], options: TableOptions
+) -> None:
+    """Prints a table of the runs in some folders, and writes it if asked to.
+
+    Damaged runs are left out and named on stderr.
+
+    Args:
+        folders: as the command line gave them; paths are shown as from the only one.
+        rows_of: makes rows of runs.
+        options: where the rows go.
+    """
+    runs = find_runs(folders, left_out := [])
+    rows = rows_of(runs)
+    print(text(_names_from(pathlib.Path(folders[0]), rows) if len(folders) == 1 else rows))
+    for error in left_out:
+        print(f"Left out, a damaged run. {error}", file=sys.stderr)
+    if options.csv:
+        write_csv(pathlib.Path(options.csv), rows)
 
 
 def by_folder(runs: Iterable[Run]) -> dict[str, list[Run]]:
@@ -51,7 +82,8 @@ def overview(name: str, runs: Sequence[tuple[Run, str]]) -> Row:
         runs: its seeds, each with the name of the control that is meant, "" for tickets.
 
     Returns:
-        "run", "network", "dataset", "control", "seeds", "levels" (the last one that is done),
+        "run", "network", "dataset", "control", "seeds" (those whose dense network has learned; all
+        if there is none), "levels" (the last one that is done),
         "metric"; "dense", "dense_min", "dense_max" (at early stop, accuracies as fractions) and
         "dense_early_stop" (iteration); of the smallest winning ticket "level", "density" (a
         fraction), "early_stop" and "accuracy", "accuracy_min", "accuracy_max"; "verdict" in a word.
@@ -60,14 +92,14 @@ def overview(name: str, runs: Sequence[tuple[Run, str]]) -> Row:
     seeds = [seed_of(run.directory, name_of) for run, name_of in runs]
     verdict = judge(seeds)
     found = verdict.smallest
-    dense = [_reached(seed.dense) for seed in seeds if seed.dense is not None]
-    there = [_reached(seed.levels[found.level]) for seed in seeds] if found else []
+    dense = [_reached(seed.dense) for seed in verdict.judged or seeds if seed.dense is not None]
+    there = [_reached(seed.levels[found.level]) for seed in verdict.judged] if found else []
     row: Row = {
         "run": name,
         "network": first.config.network,
         "dataset": first.config.dataset,
         "control": control,
-        "seeds": len({run.config.seed for run, _ in runs}),
+        "seeds": len(verdict.judged or seeds),
         "levels": max((level for seed in seeds for level in seed.levels), default=0),
         "metric": verdict.metric,
         **_spread("dense", dense),
@@ -86,7 +118,7 @@ def text(rows: Sequence[Row], width: int | None = None) -> str:
     return table(COLUMNS, [_cells(row) for row in rows], width)
 
 
-def names_from(folder: pathlib.Path, rows: Sequence[Row]) -> list[Row]:
+def _names_from(folder: pathlib.Path, rows: Sequence[Row]) -> list[Row]:
     """Returns the rows with their paths as they are called from a folder."""
     return [
         {**row, "run": str(pathlib.Path(row["run"]).relative_to(folder))}

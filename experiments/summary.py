@@ -19,7 +19,7 @@ class Outcome:
         series: name of the curve.
         seeds: number of seeds that count; of all where there is nothing to compare with.
         verdict: what they came to.
-        dense: accuracies of the dense networks at their early stop, one a seed.
+        dense: accuracies of their dense networks at their early stop.
         what: what its levels are.
     """
 
@@ -43,17 +43,17 @@ def outcomes(runs: Sequence[Run]) -> list[Outcome]:
 
 def _outcome(network: str, series: str, is_ticket: bool, group: list[tuple[Run, Seed]]) -> Outcome:
     finds_tickets = is_ticket and group[0][0].config.method.finds_tickets
-    dense = {
-        run.directory.path: seed.dense.summary["early_stop_test_accuracy"]
-        for run, seed in group
-        if seed.dense is not None
-    }
+    verdict = judge([seed for _, seed in group])
+    counted = verdict.judged or [seed for _, seed in group]
+    dense = [
+        seed.dense.summary["early_stop_test_accuracy"] for seed in counted if seed.dense is not None
+    ]
     return Outcome(
         network,
         series,
-        len({run.config.seed for run, _ in group}),
-        judge([seed for _, seed in group]),
-        tuple(dense.values()),
+        len(counted),
+        verdict,
+        tuple(dense),
         "winning ticket" if finds_tickets else "network as good as the dense one",
     )
 

@@ -1,10 +1,11 @@
 import csv
+import json
 import shutil
 import sys
 
 import pytest
 
-from experiments import compare, overview, results
+from experiments import compare, overview, results, summary
 from experiments import list as list_runs
 
 
@@ -94,3 +95,26 @@ def test_list_shows_runs_and_writes_them(monkeypatch, capsys, two_seeds, tmp_pat
 def test_compare_has_a_row_for_every_curve(monkeypatch, capsys, two_seeds):
     lines = run_program(monkeypatch, capsys, compare, two_seeds)
     assert [line[:14].strip() for line in lines[1:]] == ["tickets", "random mask", "random reinit"]
+
+
+def test_a_seed_that_has_not_learned_does_not_count(two_seeds, tmp_path):
+    """Neither in the means nor where it lacks the level that wins."""
+    folder = shutil.copytree(two_seeds, tmp_path / "default")
+    poor = folder / "seed_1"
+    for level in (1, 2):
+        shutil.rmtree(poor / f"level_0{level}")
+    file = poor / "level_00" / "summary.json"
+    numbers = json.loads(file.read_text())
+    numbers |= {
+        f"{name}_accuracy": 0.1 for name in ("early_stop_test", "final_test", "final_train")
+    }
+    del numbers["bytes"]["correct.npz"]
+    file.write_text(json.dumps(numbers))
+    (poor / "level_00" / "correct.npz").unlink()
+    runs = results.find_runs([folder])
+    ((name, group),) = overview.by_folder(runs).items()
+    row = overview.overview(name, [(run, "") for run in group])
+    alone = overview.overview(name, [(run, "") for run in group if run.config.seed == 0])
+    assert row == {**alone, "levels": row["levels"]} and row["seeds"] == 1
+    (tickets,) = [o for o in summary.outcomes(runs) if o.what == "winning ticket"]
+    assert tickets.seeds == 1 and tickets.dense == (alone["dense"],)

@@ -101,7 +101,7 @@ class Verdict:
     Attributes:
         nothing: why there is nothing to compare with; "" if there is.
         metric: what is compared.
-        seeds: how many.
+        judged: the seeds that count, those whose dense network has learned.
         dense_value: the dense network's metric at its early stop; with several seeds the mean.
         dense_iteration: that early stop.
         dense_edge: as `LevelVerdict.edge`.
@@ -110,11 +110,16 @@ class Verdict:
 
     nothing: str
     metric: str = "accuracy"
-    seeds: int = 1
+    judged: tuple[Seed, ...] = ()
     dense_value: float = float("nan")
     dense_iteration: float = float("nan")
     dense_edge: str = ""
     levels: tuple[LevelVerdict, ...] = ()
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds count."""
+        return len(self.judged)
 
     @property
     def smallest(self) -> LevelVerdict | None:
@@ -197,7 +202,7 @@ def judge(seeds: Sequence[Seed], tolerance: float | None = None) -> Verdict:
     return Verdict(
         nothing="",
         metric=judging.judged_by(dense[0].summary)[0],
-        seeds=len(fit),
+        judged=tuple(fit),
         dense_value=_mean(dense, "early_stop_test_accuracy"),
         dense_iteration=_mean(dense, "early_stop_iteration"),
         dense_edge=_edge(dense),
