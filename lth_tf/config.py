@@ -212,6 +212,14 @@ class FitConfig(ProcedureConfig):
     )
     judged_on: str = option("validation data", "Data that tickets are judged on.")
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.method.origin_iteration(self) != 0:
+            raise UsageError(
+                "Expected rewind_epoch: in fit a level starts from the weights after an epoch. "
+                "Received: a method with an iteration to rewind to."
+            )
+
 
 def from_record(kind: str, values: dict[str, Any]) -> ExperimentConfig | FitConfig:
     """Returns the config that a run directory's config.json holds.

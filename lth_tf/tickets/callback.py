@@ -148,25 +148,11 @@ class TicketCallback(keras.callbacks.Callback):
             mode=mode,
             seed=seed,
         ).replace(**options)
-        if self._config.method.origin_iteration(self._config) != 0:
-            raise UsageError(
-                "Expected rewind_epoch: in fit a level starts from the weights after an epoch. "
-                "Received: a method with an iteration to rewind to."
-            )
         pruning.CRITERIA.get(criterion)
-        if not checkpoint_seconds >= 0:
-            raise UsageError(
-                "Expected checkpoint_seconds of at least 0. "
-                f"Received: checkpoint_seconds={checkpoint_seconds!r}."
-            )
+        _check_arguments(checkpoint_seconds, level_callbacks)
         self._prune_rates = prune_rates
         self._skip = skip
         self._test_data = test_data
-        if any(isinstance(callback, TicketCallback) for callback in level_callbacks):
-            raise UsageError(
-                "Expected level_callbacks that live in a level. Received: a TicketCallback, "
-                "which makes the levels. Leave it out."
-            )
         self._level_callbacks = LevelCallbacks(level_callbacks)
         self._checkpoint_seconds = checkpoint_seconds
         self._verbose = verbose
@@ -397,3 +383,18 @@ class TicketCallback(keras.callbacks.Callback):
     def _on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         if self._level is not None:
             self._level.batch("on_train_batch_end", batch, logs)
+
+
+def _check_arguments(
+    checkpoint_seconds: float, level_callbacks: Sequence[keras.callbacks.Callback]
+) -> None:
+    if not checkpoint_seconds >= 0:
+        raise UsageError(
+            "Expected checkpoint_seconds of at least 0. "
+            f"Received: checkpoint_seconds={checkpoint_seconds!r}."
+        )
+    if any(isinstance(callback, TicketCallback) for callback in level_callbacks):
+        raise UsageError(
+            "Expected level_callbacks that live in a level. Received: a TicketCallback, "
+            "which makes the levels. Leave it out."
+        )
