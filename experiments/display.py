@@ -69,6 +69,7 @@ class Display(RunListener):
         self.trained = False
         self._life = SignsOfLife(sign_of_life_seconds)
         self._measured_from: tuple[float, int] | None = None
+        self._started_at = 0
         self._estimated = False
 
     def run_started(self, weights: int) -> None:
@@ -93,6 +94,7 @@ class Display(RunListener):
             file=sys.stderr,
         )
         self._measured_from = None
+        self._started_at = iteration
         if self._bar.disable:
             self._life.start(f"{stage}: iteration {iteration:,} of {self._iterations:,}")
 
@@ -137,8 +139,9 @@ class Display(RunListener):
             return
         now = time.monotonic()
         if self._measured_from is None:
-            # The first evaluation waited for the compiler.
-            self._measured_from = (now, iteration)
+            # The first evaluation and the first interval waited for the compiler.
+            if iteration > self._started_at:
+                self._measured_from = (now, iteration)
             return
         since, first = self._measured_from
         if iteration - first < min(_ESTIMATE_AFTER, self._iterations - first):

@@ -42,3 +42,15 @@ def test_without_a_terminal_there_are_signs_of_life(capsys):
     assert "level_03: iteration 200 of 500, validation 0.2500, 90.00 %" in lines
     time.sleep(0.05)
     assert capsys.readouterr().err == ""
+
+
+def test_the_estimate_is_of_what_is_compiled(capsys, monkeypatch):
+    """Compiling takes 5 s before the first evaluation and 10 s in the first interval."""
+    display = Display(ExperimentConfig(iterations=1000, levels=1, dataset="digits"), "header")
+    display.stage_started(Stage(0), 1.0, 0)
+    for second, iteration in ((5, 0), (15, 100), (16, 300), (17, 500), (19, 1000)):
+        monkeypatch.setattr(time, "monotonic", lambda second=second: second)
+        display.evaluated(Stage(0), Evaluation(iteration, 0.3, 0.25, 0.9, None))
+    monkeypatch.undo()
+    display.close()
+    assert "2 trainings at 200 iterations/s" in capsys.readouterr().err
