@@ -67,9 +67,9 @@ def _run() -> None:
 
     if not folders:
         raise UsageError("Expected at least one RUN_DIR. Received: none. --help shows how.")
-    for file in report(folders, options):
+    runs = _found(folders)
+    for file in _write(runs, folders, options):
         print(file)
-    runs = results.find_runs(folders, [])
     for run in runs:
         print(f"\n{run.directory.path}\n{results.outcome(run.directory)}")
     for outcome in summary.outcomes(runs):
@@ -89,16 +89,23 @@ def report(folders: list[str], options: ReportOptions | None = None) -> list[pat
         UsageError: if a folder holds no finished run that can be read, or the output folder
             cannot be written to.
     """
-    import altair  # noqa: F401  (figures that cannot be imported would be left out)
+    return _write(_found(folders), folders, options or ReportOptions())
 
-    from . import page, results, summary
-    from .figures.picture import png
 
-    options = options or ReportOptions()
+def _found(folders: list[str]) -> list["Run"]:
+    from . import results
+
     left_out: list[UsageError] = []
     runs = results.find_runs(folders, left_out)
     for error in left_out:
         print(f"Left out, a damaged run. {error}", file=sys.stderr)
+    return runs
+
+
+def _write(runs: list["Run"], folders: list[str], options: ReportOptions) -> list[pathlib.Path]:
+    from . import page, results, summary
+    from .figures.picture import png
+
     numbers = _numbers(runs, options)
     figures = _figures(runs, numbers)
     output = pathlib.Path(options.output_dir or pathlib.Path(folders[0]) / "report")

@@ -5,15 +5,13 @@ A figure is a function `(numbers) -> Figure | None`: None where there are no num
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+
+import altair as alt
 
 from lth_tf.registry import Registry
 
 from ..results import Row, nearest_densities
 from .colours import Palette, palette
-
-if TYPE_CHECKING:
-    import altair as alt
 
 FIGURES = Registry("figure", package=__name__)
 
@@ -34,7 +32,7 @@ class Figure:
     name: str
     title: str
     caption: str
-    charts: "list[alt.LayerChart]"
+    charts: list[alt.LayerChart]
     subject: str = ""
     colours: Palette = dataclasses.field(default_factory=dict)
 
