@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from lth_tf.config import METHODS
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
 
@@ -67,7 +68,7 @@ NAME = "dataset=digits,eval_interval=20,iterations=40,test_interval=20"
             "lenet",
             [*QUICK, "--method=snip"],
             2,
-            "imp. Received: method='snip'.",
+            f"out of {', '.join(METHODS.names())}. Received: method='snip'.",
         ),
         ("lenet", [*QUICK, "--levels=99", "--prune_rate_fc=0.9"], 2, "would prune the last weight"),
         ("lenet", [*QUICK, "--validation_size=5000"], 2, "below the 1437 training examples"),
@@ -225,7 +226,7 @@ def test_help_needs_no_tensorflow(module):
         "import runpy, sys\n"
         f"sys.argv = ['{module}', '--help']\n"
         "try:\n"
-        f"    runpy.run_module('experiments.{module}', run_name='__main__')\n"
+        f"    runpy.run_module('experiments.{module}', run_name='__main__', alter_sys=True)\n"
         "except SystemExit as end:\n"
         "    assert end.code == 0\n"
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules\n"
