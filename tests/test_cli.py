@@ -226,7 +226,7 @@ def test_help_needs_no_tensorflow(module):
         "import runpy, sys\n"
         f"sys.argv = ['{module}', '--help']\n"
         "try:\n"
-        f"    runpy.run_module('experiments.{module}', run_name='__main__', alter_sys=True)\n"
+        f"    runpy.run_module('experiments.{module}', run_name='__main__')\n"
         "except SystemExit as end:\n"
         "    assert end.code == 0\n"
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules\n"

@@ -8,8 +8,10 @@ from lth_tf import signals
 
 @pytest.fixture(autouse=True)
 def default_handlers():
-    """Tests in the background of a shell inherit that SIGINT is ignored."""
+    """Tests in the background of a shell or under nohup inherit that signals are ignored."""
     before = {number: signal.getsignal(number) for number in signals.STOPPING}
+    for number in signals.STOPPING:
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in before.items():

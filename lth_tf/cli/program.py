@@ -13,6 +13,8 @@ from lth_tf import signals
 from lth_tf.errors import RunError, UsageError
 from lth_tf.lazy import missing_extra
 
+_CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+
 
 def run_main(work: Callable[[], None]) -> int:
     """Does the work of a program and prints its errors as one line on stderr.
@@ -105,7 +107,12 @@ def _module(name: str) -> str:
 
 def _installed() -> bool:
     """Returns whether programs are part of lth_tf here, not folders of the checkout beside it."""
-    running = getattr(sys.modules["__main__"], "__spec__", None)
-    if running and running.name.split(".")[0] in ("experiments", "export"):
-        return False
+    for package in ("experiments", "export"):
+        if f"lth_tf.{package}" in sys.modules:
+            return True
+    for package in ("experiments", "export"):
+        # A project of the user's may have packages of these names.
+        paths = getattr(sys.modules.get(package), "__path__", ())
+        if str(_CHECKOUT / package) in map(str, paths):
+            return False
     return importlib.util.find_spec("lth_tf.experiments") is not None

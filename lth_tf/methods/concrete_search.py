@@ -19,8 +19,8 @@ with lazy_imports():
     import tensorflow as tf
 
     from lth_tf import keras_internals
-    from lth_tf.masking import largest
     from lth_tf.masking import model as masking
+    from lth_tf.training import largest
 
 if TYPE_CHECKING:
     import keras

@@ -22,8 +22,8 @@ from lth_tf.seeding import stream_seed
 with lazy_imports():
     import tensorflow as tf
 
-    from lth_tf.masking import largest
     from lth_tf.masking import model as masking
+    from lth_tf.training import largest
 
 if TYPE_CHECKING:
     import keras

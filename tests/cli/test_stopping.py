@@ -9,12 +9,19 @@ import sys
 
 import pytest
 
+from lth_tf import signals
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
 
 ROOT = pathlib.Path(__file__).parents[2]
 LONG = ["--dataset=digits", "--iterations=1000000", "--checkpoint_seconds=10000"]
 FOLDER = "runs/lenet/dataset=digits,iterations=1000000"
+
+
+def not_ignoring():
+    """Tests in the background of a shell or under nohup inherit that signals are ignored."""
+    for number in signals.STOPPING:
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture
@@ -29,16 +36,15 @@ def start(tmp_path):
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
-            # Tests in the background of a shell inherit that SIGINT is ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=not_ignoring,
         )
         started.append(child)
         return child
 
     yield start
     for child in started:
-        child.kill()
-        child.wait()
+        with child:  # closes its pipes
+            child.kill()
 
 
 def read_until(stream, text):

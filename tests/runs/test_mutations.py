@@ -158,7 +158,7 @@ def read_all(path, changed):
     """Yields what reads a run directory, each reader on its own."""
     run = RunDir(path)
     stages = [Stage(0), Stage(1), Stage(1, "reinit_0")]
-    yield run.about
+    yield run.provenance
     yield run.config
     yield run.finished
     yield run.metrics

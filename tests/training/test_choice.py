@@ -138,7 +138,7 @@ def test_killed_in_a_control_the_sparse_step_goes_on_to_the_same_bits(digits, tm
     )
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
     state = RunDir(tmp_path / "killed").progress(Stage(1, "reinit_0"))
-    assert state["evaluation/iteration"].tolist() == [0, 20]
+    assert state["evaluation/iteration"].tolist() == [0, 20, 40]
     # What the state says, not what is asked for, is gone on with.
     find_tickets(SHORT.replace(levels=1), digits, tmp_path / "killed", step="dense")
     killed = find_tickets(SHORT, digits, tmp_path / "killed", step="sparse")

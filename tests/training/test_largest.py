@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from lth_tf.masking.largest import at_least_kth, largest
+from lth_tf.training.largest import at_least_kth, largest
 
 
 def test_largest_is_exact_among_equals():
