@@ -9,14 +9,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
-
-from lth_tf.lazy import lazy_imports
+import tensorflow_model_optimization as tfmot
+import tf_keras
 
 from . import INTERVAL, RATE, UNITS, initial_weights, serve, splits
-
-with lazy_imports():
-    import tensorflow_model_optimization as tfmot
-    import tf_keras
 
 
 def main() -> None:
@@ -49,7 +45,7 @@ def _scaled(images: np.ndarray) -> tf.Tensor:
     return tf.cast(images, tf.float32) / 255
 
 
-def _model() -> "tf_keras.Model":
+def _model() -> tf_keras.Model:
     last = len(UNITS) - 2
     layers = [
         tf_keras.layers.Dense(units, activation="relu" if number < last else None)

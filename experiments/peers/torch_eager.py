@@ -1,13 +1,9 @@
 """PyTorch: eager, with fused Adam, data in memory."""
 
 import numpy as np
-
-from lth_tf.lazy import lazy_imports
+import torch
 
 from . import RATE, initial_weights, serve, splits
-
-with lazy_imports():
-    import torch
 
 
 def main() -> None:
@@ -36,7 +32,7 @@ def main() -> None:
     serve(interval)
 
 
-def _model() -> "torch.nn.Module":
+def _model() -> torch.nn.Module:
     layers = []
     for kernel, bias in initial_weights():
         layer = torch.nn.Linear(*kernel.shape)

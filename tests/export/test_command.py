@@ -117,7 +117,8 @@ def test_help_comes_without_tensorflow():
     code += "try: runpy.run_module('export', run_name='__main__')\n"
     code += "except SystemExit as end: print('code', end.code, 'tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "--tolerance (in [0.0, 100.0]; default 0.0)" in done.stdout
+    assert "--tolerance (in [0.0, 100.0])\n" in done.stdout
+    assert "Default: the sampling error of the test data; 0 is the paper's" in done.stdout
     assert done.stdout.endswith("code 0 False\n")
 
 

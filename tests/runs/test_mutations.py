@@ -163,7 +163,7 @@ def read_all(path, changed):
     yield run.finished
     yield run.metrics
     yield run.origin
-    yield run.start
+    yield run.optimizer_init
     for stage in stages:
         for reader in (
             run.has,
@@ -176,6 +176,7 @@ def read_all(path, changed):
         ):
             yield lambda reader=reader, stage=stage: reader(stage)
     yield lambda: run.ticket(1)
+    yield lambda: lth_tf.runs(path)
     yield lambda: [results.level_rows(runs) for runs in [results.find_runs([path])]]
     yield lambda: [results.curve_rows(runs) for runs in [results.find_runs([path])]]
     yield lambda: [results.outcome(run.directory) for run in results.find_runs([path])]
