@@ -15,15 +15,20 @@ it (`taskset -c 0`). The suites are the files of `experiments/suites`.
 import dataclasses
 import pathlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lth_tf.cli import flags, program, tf_logging
 from lth_tf.errors import UsageError
 from lth_tf.files import read_json, reading, write_json
+from lth_tf.lazy import lazy_imports
 from lth_tf.options import Options, option
 
-if TYPE_CHECKING:
-    from .suites import Result
+with lazy_imports():
+    from lth_tf import networks
+    from lth_tf.runs import provenance
+    from lth_tf.training import devices
+
+    from . import suites
 
 _QUICK = "training,masks,evaluation,sparse,prune,memory"
 
@@ -56,17 +61,11 @@ def _run() -> None:
     # Complains before anything is measured.
     earlier = _read(options.against) if options.against else []
     tf_logging.import_tensorflow()
-    from lth_tf.networks import NETWORKS
-    from lth_tf.runs.provenance import provenance
-    from lth_tf.training import devices
-
-    from .suites import SUITES
-
     devices.configure()
     for network in options.networks.split(","):
-        NETWORKS.get(network)
-    names = SUITES.names() if options.suite == "all" else options.suite.split(",")
-    chosen = [SUITES.get(name) for name in (["peers"] if options.peers else names)]
+        networks.NETWORKS.get(network)
+    names = suites.SUITES.names() if options.suite == "all" else options.suite.split(",")
+    chosen = [suites.SUITES.get(name) for name in (["peers"] if options.peers else names)]
     found = []
     for measure in chosen:
         for result in measure(options):
@@ -74,7 +73,7 @@ def _run() -> None:
             print(_compared(result, earlier), flush=True)
             found.append(dataclasses.asdict(result))
             if options.json:
-                record = {**provenance(), "processor": _processor(), "results": found}
+                record = {**provenance.provenance(), "processor": _processor(), "results": found}
                 write_json(pathlib.Path(options.json), record)
 
 
@@ -90,15 +89,13 @@ def _read(path: str) -> list[dict[str, Any]]:
         return [{key: result[key] for key in ("title", "unit", "values")} for result in results]
 
 
-def _compared(result: "Result", earlier: list[dict[str, Any]]) -> str:
+def _compared(result: "suites.Result", earlier: list[dict[str, Any]]) -> str:
     """Returns lines with the ratio of the medians to earlier ones, "" if there are none."""
-    from .suites import compared
-
     return "".join(
         f"  {line}\n"
         for other in earlier
         if (other["title"], other["unit"]) == (result.title, result.unit)
-        for line in compared(result.values, other["values"])
+        for line in suites.compared(result.values, other["values"])
     )
 
 

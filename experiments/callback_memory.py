@@ -14,8 +14,16 @@ import subprocess
 import sys
 import tempfile
 
+import numpy as np
+
 from lth_tf.cli import flags, process, program, tf_logging
+from lth_tf.lazy import lazy_imports
 from lth_tf.options import Options, option
+
+with lazy_imports():
+    import keras
+
+    from lth_tf.tickets import callback
 
 _INPUTS = 100
 
@@ -75,11 +83,6 @@ def _child(options: MemoryOptions, millions: int, kind: str) -> int:
 
 def _peak_of_fit(options: MemoryOptions) -> int:
     tf_logging.import_tensorflow()
-    import keras
-    import numpy as np
-
-    from lth_tf.tickets.callback import TicketCallback
-
     (millions,) = options.millions
     units = round((millions * 1e6 / (options.hidden_layers - 1)) ** 0.5)
     layers = [
@@ -97,7 +100,7 @@ def _peak_of_fit(options: MemoryOptions) -> int:
         callbacks = []
         if options.child == "callback":
             seconds = options.checkpoint_seconds
-            tickets = TicketCallback(
+            tickets = callback.TicketCallback(
                 folder, epochs_per_level=2, levels=1, verbose=0, checkpoint_seconds=seconds
             )
             callbacks = [tickets]

@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from lth_tf.cli import flags, program, tf_logging
 from lth_tf.config import CRITERIA, ExperimentConfig, RunOptions, run_name
+from lth_tf.lazy import lazy_imports
 from lth_tf.runs.provenance import data_record, provenance
 from lth_tf.runs.run_dir import RunDir
 
 from .side_by_side import is_one_of_several, run_side_by_side
+
+with lazy_imports():
+    from lth_tf import datasets, networks
+    from lth_tf.masking import model as masking
+    from lth_tf.tickets import find, procedure
+    from lth_tf.training import devices
+
+    from . import display, results, tensorboard
 
 if TYPE_CHECKING:
     from lth_tf.datasets import Data
@@ -68,10 +77,8 @@ class Experiment:
 
     def next_steps(self, run_dir: RunDir) -> str:
         """Returns what a run came to, and the commands to go on with."""
-        from .results import outcome
-
         figures = f"{program.command('report')} {run_dir.path}"
-        return f"{outcome(run_dir)}\nFigures:   {figures}"
+        return f"{results.outcome(run_dir)}\nFigures:   {figures}"
 
 
 def run(experiment: Experiment) -> list[pathlib.Path]:
@@ -115,10 +122,6 @@ def _run_replicate(
 ) -> None:
     """Runs one seed; says what it came to, and what to do next if it is the only one."""
     tf_logging.import_tensorflow()
-    from lth_tf.tickets import find
-
-    from . import display
-
     data = load_data(config, options)
     # Complains before anything is written or deleted.
     config = config.replace(levels=last_level(config, data))
@@ -143,17 +146,12 @@ def _run_replicate(
             )
         if not view.trained:
             print("\nAll of it was done before: nothing was trained.")
-    from .results import outcome
-
-    told = experiment.next_steps(run_dir) if alone else outcome(run_dir).splitlines()[0]
+    told = experiment.next_steps(run_dir) if alone else results.outcome(run_dir).splitlines()[0]
     print(f"\n{told}")
 
 
 def load_data(config: ExperimentConfig, options: RunOptions) -> "Data":
     """Returns the config's data set in the shape of its network's images."""
-    from lth_tf import datasets, networks
-    from lth_tf.training import devices
-
     devices.configure(options.deterministic)  # before the first tensor
     return datasets.load(
         config.dataset,
@@ -169,9 +167,7 @@ def event_writers(run_dir: RunDir, options: RunOptions) -> list:
     """Returns the listeners that `--tensorboard` asks for."""
     if not options.tensorboard:
         return []
-    from .tensorboard import EventWriter
-
-    return [EventWriter(run_dir.path / "tensorboard")]
+    return [tensorboard.EventWriter(run_dir.path / "tensorboard")]
 
 
 def _print_plan(
@@ -179,18 +175,16 @@ def _print_plan(
 ) -> None:
     """Prints what the replicates would do and how much they would write."""
     tf_logging.import_tensorflow()
-    from lth_tf.masking.model import get_weights
-    from lth_tf.tickets.find import new_model
-    from lth_tf.tickets.procedure import stages
-
     config = replicates[0]
     data = load_data(config, options)
     config = config.replace(levels=last_level(config, data))
     sizes = remaining(config, data)
     for level, left in enumerate(sizes):
         print(f"level {level:>3}{100 * left / sizes[0]:9.2f} % remaining{left:13,} weights")
-    trainings = len(stages(config))
-    weights = sum(value.nbytes for value in get_weights(new_model(config, data, "init")).values())
+    trainings = len(procedure.stages(config))
+    weights = sum(
+        value.nbytes for value in masking.get_weights(find.new_model(config, data, "init")).values()
+    )
     written = trainings * (weights + sizes[0] // 8) + weights
     count = len(replicates)
     if details := config.method.details(config):
@@ -209,14 +203,10 @@ def last_level(config: ExperimentConfig, data: "Data") -> int:
     Raises:
         UsageError: if pruning would empty a layer.
     """
-    from lth_tf.masking.model import get_masks
-    from lth_tf.tickets.find import check_batch_size, network_rates, new_model
-    from lth_tf.tickets.procedure import without_idle_levels
-
-    check_batch_size(config, data)
-    model = new_model(config, data, "init")
-    rates = network_rates(config, model)
-    return without_idle_levels(config, get_masks(model), rates, print).levels
+    find.check_batch_size(config, data)
+    model = find.new_model(config, data, "init")
+    rates = find.network_rates(config, model)
+    return procedure.without_idle_levels(config, masking.get_masks(model), rates, print).levels
 
 
 def remaining(config: ExperimentConfig, data: "Data") -> list[int]:
@@ -225,12 +215,8 @@ def remaining(config: ExperimentConfig, data: "Data") -> list[int]:
     Raises:
         UsageError: if pruning would empty a layer.
     """
-    from lth_tf.masking.model import get_masks
-    from lth_tf.tickets.find import network_rates, new_model
-    from lth_tf.tickets.procedure import plan
-
-    model = new_model(config, data, "init")
-    return plan(config, get_masks(model), network_rates(config, model))
+    model = find.new_model(config, data, "init")
+    return procedure.plan(config, masking.get_masks(model), find.network_rates(config, model))
 
 
 def header(config: ExperimentConfig, data: "Data", device: str, run_dir: RunDir) -> str:

@@ -25,6 +25,7 @@ from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Preprocessing, Split
 from lth_tf.errors import RunError
 from lth_tf.files import read_arrays, read_json, write_arrays
+from lth_tf.lazy import lazy_imports
 from lth_tf.seeding import stream_seed
 from lth_tf.tensorflow_internals import in_fixed_order
 from lth_tf.to_tf_keras import convert_model, convert_optimizer, converted_variables
@@ -33,6 +34,9 @@ from lth_tf.training.batches import Examples, InMemoryBatches
 from lth_tf.training.optimizers import add_weight_decay, make_optimizer
 from lth_tf.training.schedules import schedule
 from lth_tf.training.step import loss_and_correct
+
+with lazy_imports():  # once it is imported tf.keras is tf_keras, in pytest's process too
+    import tensorflow_model_optimization as tfmot
 
 
 class GradualTraining:
@@ -186,8 +190,6 @@ def _with_pruning(
     at_once: bool,
 ) -> tf_keras.Model:
     """Returns the model with the layers of the weights in `kept` wrapped for pruning."""
-    import tensorflow_model_optimization as tfmot
-
     layers = {}
     for path, count in kept.items():
         pruned = 1 - count / int(tf.size(weights[path]))
@@ -218,8 +220,6 @@ def _masks(model: tf_keras.Model, weights: dict[str, tf.Variable]) -> dict[str, 
 
 def _update_step(model: tf_keras.Model) -> Any:
     """Returns the callback without which nothing is pruned, at the start of a training."""
-    import tensorflow_model_optimization as tfmot
-
     callback = tfmot.sparsity.keras.UpdatePruningStep()
     callback.set_model(model)
     callback.on_train_begin()

@@ -12,16 +12,19 @@ import dataclasses
 import os
 import pathlib
 import sys
-from typing import TYPE_CHECKING
 
 from lth_tf.cli import flags, program
 from lth_tf.errors import UsageError
 from lth_tf.files import write_bytes
+from lth_tf.lazy import lazy_imports
 from lth_tf.options import Options, option
 
-if TYPE_CHECKING:
-    from .figures import Figure, Numbers
-    from .results import Run
+with lazy_imports():
+    from lth_tf.runs import provenance
+    from lth_tf.tickets import verdict_text
+
+    from . import figures, page, results, summary
+    from .figures import picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,10 +64,6 @@ def _run() -> None:
     if parsed is None:
         return
     options, folders = parsed
-    from lth_tf.tickets.verdict_text import told
-
-    from . import results, summary
-
     if not folders:
         raise UsageError("Expected at least one RUN_DIR. Received: none. --help shows how.")
     runs = _found(folders)
@@ -75,7 +74,7 @@ def _run() -> None:
     for outcome in summary.outcomes(runs):
         if outcome.seeds > 1:
             print(f"\n{outcome.network}, {outcome.series}, {outcome.seeds} seeds")
-            print(told(outcome.verdict, outcome.what))
+            print(verdict_text.told(outcome.verdict, outcome.what))
 
 
 def report(folders: list[str], options: ReportOptions | None = None) -> list[pathlib.Path]:
@@ -92,9 +91,7 @@ def report(folders: list[str], options: ReportOptions | None = None) -> list[pat
     return _write(_found(folders), folders, options or ReportOptions())
 
 
-def _found(folders: list[str]) -> list["Run"]:
-    from . import results
-
+def _found(folders: list[str]) -> list["results.Run"]:
     left_out: list[UsageError] = []
     runs = results.find_runs(folders, left_out)
     for error in left_out:
@@ -102,21 +99,20 @@ def _found(folders: list[str]) -> list["Run"]:
     return runs
 
 
-def _write(runs: list["Run"], folders: list[str], options: ReportOptions) -> list[pathlib.Path]:
-    from . import page, results, summary
-    from .figures.picture import png
-
+def _write(
+    runs: list["results.Run"], folders: list[str], options: ReportOptions
+) -> list[pathlib.Path]:
     numbers = _numbers(runs, options)
-    figures = _figures(runs, numbers)
+    pictures = _figures(runs, numbers)
     output = pathlib.Path(options.output_dir or pathlib.Path(folders[0]) / "report")
     files = [output / "report.html"]
     content = page.render(
-        _title(runs), summary.outcomes(runs), _notes(runs), figures, numbers.levels
+        _title(runs), summary.outcomes(runs), _notes(runs), pictures, numbers.levels
     )
     write_bytes(files[0], content.encode())
-    for figure in figures:
+    for figure in pictures:
         files.append(output / f"{figure.name}.png")
-        write_bytes(files[-1], png(figure))
+        write_bytes(files[-1], picture.png(figure))
     for name, rows in (("levels", numbers.levels), ("curves", numbers.curves)):
         if rows:
             files.append(output / f"{name}.csv")
@@ -124,7 +120,9 @@ def _write(runs: list["Run"], folders: list[str], options: ReportOptions) -> lis
     return files
 
 
-def drawn(*folders: str | os.PathLike, options: ReportOptions | None = None) -> dict[str, "Figure"]:
+def drawn(
+    *folders: str | os.PathLike, options: ReportOptions | None = None
+) -> dict[str, "figures.Figure"]:
     """Returns the figures of a report by their names; a notebook shows them.
 
     Args:
@@ -138,27 +136,22 @@ def drawn(*folders: str | os.PathLike, options: ReportOptions | None = None) -> 
 
         drawn("runs/lenet")["tickets"]
     """
-    from . import results
-
     runs = results.find_runs(folders)
-    figures = _figures(runs, _numbers(runs, options or ReportOptions()))
-    return {figure.name: figure for figure in figures}
+    found = _figures(runs, _numbers(runs, options or ReportOptions()))
+    return {figure.name: figure for figure in found}
 
 
-def _numbers(runs: list["Run"], options: ReportOptions) -> "Numbers":
-    from .figures import Numbers
-    from .results import curve_rows, level_rows
-
-    levels = level_rows(runs)
+def _numbers(runs: list["results.Run"], options: ReportOptions) -> "figures.Numbers":
+    levels = results.level_rows(runs)
     last = max(row["iterations"] for row in levels)
     iterations = options.at_iterations or (last // 3, 2 * last // 3, last)
-    return Numbers(levels, curve_rows(runs), list(options.densities), list(iterations))
+    return figures.Numbers(
+        levels, results.curve_rows(runs), list(options.densities), list(iterations)
+    )
 
 
-def _figures(runs: list["Run"], numbers: "Numbers") -> list["Figure"]:
-    from .figures import figures
-
-    return figures(numbers, _title(runs))
+def _figures(runs: list["results.Run"], numbers: "figures.Numbers") -> list["figures.Figure"]:
+    return figures.figures(numbers, _title(runs))
 
 
 def _title(runs: list) -> str:
@@ -167,18 +160,14 @@ def _title(runs: list) -> str:
 
 
 def _notes(runs: list) -> list[str]:
-    from lth_tf.runs.provenance import described
-
-    from .results import outcome
-
     notes = []
     for run in runs:
         about = run.directory.provenance()
         judged = getattr(run.config, "judged_on", "test data")
         notes.append(
             f"{run.experiment}: {run.series('')}, seed {run.config.seed} "
-            f"({described(about)}). "
-            + outcome(run.directory).partition("\n")[0]
+            f"({provenance.described(about)}). "
+            + results.outcome(run.directory).partition("\n")[0]
             + ("" if judged == "test data" else f" All its accuracies are those on the {judged}.")
         )
     return notes

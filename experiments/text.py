@@ -13,16 +13,17 @@ import dataclasses
 import pathlib
 import pydoc_data.topics
 import sys
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+import lth_tf
 from lth_tf.cli import flags, program, tf_logging
 from lth_tf.config import run_name
 from lth_tf.errors import UsageError
+from lth_tf.lazy import lazy_imports
 from lth_tf.options import Options, option
 
-if TYPE_CHECKING:
+with lazy_imports():
     import keras
 
 ALPHABET = " \nabcdefghijklmnopqrstuvwxyz0123456789.,:;!?'\"`()[]{}<>=+-*/%_\\|&^~@#$"
@@ -60,10 +61,6 @@ def _run() -> None:
         return
     (options,) = parsed
     tf_logging.import_tensorflow()
-    import keras
-
-    import lth_tf
-
     train, validation, test = examples(options.window, options.topics)
     keras.utils.set_random_seed(options.seed)
     model = build(options.window, options.units)
@@ -102,11 +99,10 @@ def _run() -> None:
 
 def build(window: int, units: int) -> "keras.Model":
     """Returns a model from characters, int [n, window], to logits of each one's successor."""
-    from keras import Input, Sequential, layers
-
-    return Sequential(
+    layers = keras.layers
+    return keras.Sequential(
         [
-            Input((window,), dtype="int32"),
+            keras.Input((window,), dtype="int32"),
             layers.Embedding(len(ALPHABET) + 1, 32, name="embedding"),
             layers.LSTM(units, return_sequences=True, name="lstm"),
             layers.Dense(len(ALPHABET) + 1, name="output"),

@@ -26,17 +26,21 @@ import dataclasses
 import os
 import pathlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lth_tf.cli import flags, program, tf_logging
 from lth_tf.config import ExperimentConfig, RunOptions, run_name
+from lth_tf.lazy import lazy_imports
 from lth_tf.options import Options, option
 
 from . import cli
 from .default_config import asked_network, default_config
 
-if TYPE_CHECKING:
-    from lth_tf.tuning import TicketTuner
+with lazy_imports():
+    from lth_tf import tuning
+    from lth_tf.tuning import space
+
+    from . import tune_display
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,12 +102,8 @@ def _run() -> None:
     options, run_options, config = parsed
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     tf_logging.import_tensorflow()
-    from lth_tf.tuning.space import search_space
-
-    from . import tune_display
-
     # Before data are loaded; the network may have fewer groups.
-    search_space(config, config.prune_rates(), options.search)
+    space.search_space(config, config.prune_rates(), options.search)
     tuner, view = _tuner(config, defaults, options, run_options)
     with contextlib.closing(view):
         tuner.search()
@@ -118,16 +118,12 @@ def _tuner(
     defaults: ExperimentConfig,
     options: TuneOptions,
     run_options: TuneRunOptions,
-) -> "tuple[TicketTuner, Any]":
-    from lth_tf.tuning import TicketTuner
-
-    from . import tune_display
-
+) -> "tuple[tuning.TicketTuner, Any]":
     run = RunOptions(**dataclasses.asdict(run_options))
     data = cli.load_data(config, run)
     about = cli.about_run(data, run)
     view = tune_display.TuneDisplay(config, options.max_trials)
-    tuner = TicketTuner(
+    tuner = tuning.TicketTuner(
         config,
         data,
         directory=pathlib.Path(run.runs_dir) / f"tune_{config.network}",

@@ -11,8 +11,12 @@ the zeros. Latency is that of one example on one thread.
 import sys
 
 from lth_tf.cli import flags, program, tf_logging
+from lth_tf.lazy import lazy_imports
 
 from .config import ExportOptions
+
+with lazy_imports():
+    from . import command
 
 
 def _work() -> None:
@@ -20,8 +24,6 @@ def _work() -> None:
     if parsed is None:
         return
     tf_logging.import_tensorflow()
-    from . import command
-
     command.run(*parsed)
 
 

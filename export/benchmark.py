@@ -16,20 +16,30 @@ import dataclasses
 import pathlib
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lth_tf import pruning
 from lth_tf.cli import flags, program, tf_logging
 from lth_tf.config import ExperimentConfig, run_name
 from lth_tf.errors import UsageError
+from lth_tf.lazy import lazy_imports
+from lth_tf.masking import arrays as masks
 from lth_tf.options import Options, option
+from lth_tf.runs.run_dir import RunDir
+from lth_tf.runs.stage import Stage
 
+from .config import ExportOptions
 from .formats import FORMATS
 
-if TYPE_CHECKING:
-    from lth_tf.runs.run_dir import RunDir
+with lazy_imports():
+    import altair as alt
 
-    from .command import Artifact
-    from .ticket import Ticket
+    from lth_tf import datasets, networks
+    from lth_tf.masking import model as masking
+    from lth_tf.tickets import find
+
+    from . import command, model_benchmark, real_models, ticket
+    from .compaction import compact
 
 _TICKETS = "lenet"
 _HEAD = (
@@ -81,10 +91,8 @@ def _run() -> None:
     if options.models:
         _measure_models(options)
         return
-    from lth_tf.networks import NETWORKS
-
     for network in options.networks.split(","):
-        NETWORKS.get(network)
+        networks.NETWORKS.get(network)
     print(_HEAD, flush=True)
     rows = []
     for source, network, remaining in _sources(options):
@@ -97,8 +105,6 @@ def _run() -> None:
 
 def _measure_models(options: BenchmarkOptions) -> None:
     """Prints a row for each file and writes models.csv after every one."""
-    from . import model_benchmark, real_models
-
     names = list(real_models.MODELS) if options.models == "all" else options.models.split(",")
     formats, dtypes = options.formats.split(","), options.dtype.split(",")
     folder = pathlib.Path(options.runs_dir) / "export_benchmark"
@@ -124,18 +130,14 @@ def _write_csv(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
         writer.writerows(rows)
 
 
-def _sources(options: BenchmarkOptions) -> "Iterator[tuple[Ticket, str, float]]":
+def _sources(options: BenchmarkOptions) -> "Iterator[tuple[ticket.Ticket, str, float]]":
     """Yields what to export, with its network and the percentage of weights remaining."""
     for network in options.networks.split(","):
         yield from _tickets(options) if network == _TICKETS else _pruned(network, options)
 
 
-def _trained(config: ExperimentConfig, options: BenchmarkOptions) -> "RunDir":
+def _trained(config: ExperimentConfig, options: BenchmarkOptions) -> RunDir:
     """Returns a run directory with the levels of a config, trained here if they are not there."""
-    from lth_tf import datasets, networks
-    from lth_tf.runs.run_dir import RunDir
-    from lth_tf.tickets.find import find_tickets
-
     image_shape = networks.image_shape(config.network)
     data = datasets.load(
         config.dataset, image_shape=image_shape, seed=config.seed, data_dir=options.data_dir
@@ -148,16 +150,12 @@ def _trained(config: ExperimentConfig, options: BenchmarkOptions) -> "RunDir":
         "data": {"image_shape": list(image_shape), "classes": data.classes},
     }
     with run_dir.writing(config, about):
-        find_tickets(config, data, run_dir)
+        find.find_tickets(config, data, run_dir)
     return run_dir
 
 
-def _tickets(options: BenchmarkOptions) -> "Iterator[tuple[Ticket, str, float]]":
+def _tickets(options: BenchmarkOptions) -> "Iterator[tuple[ticket.Ticket, str, float]]":
     """Yields LeNet's tickets whose sizes are nearest to the wanted ones."""
-    from lth_tf.runs.run_dir import Stage
-
-    from .ticket import load
-
     config = ExperimentConfig(
         dataset=options.dataset, iterations=options.iterations, eval_interval=100, levels=20
     )
@@ -165,19 +163,14 @@ def _tickets(options: BenchmarkOptions) -> "Iterator[tuple[Ticket, str, float]]"
     densities = [run_dir.summary(Stage(level))["density"] for level in range(config.levels + 1)]
     for wanted in options.remaining:
         level = min(range(1, 21), key=lambda n: abs(densities[n] - wanted / 100))
-        source = load(run_dir.path, level, data_dir=options.data_dir)
+        source = ticket.load(run_dir.path, level, data_dir=options.data_dir)
         yield source, _TICKETS, 100 * densities[level]
 
 
-def _pruned(network: str, options: BenchmarkOptions) -> "Iterator[tuple[Ticket, str, float]]":
+def _pruned(
+    network: str, options: BenchmarkOptions
+) -> "Iterator[tuple[ticket.Ticket, str, float]]":
     """Yields a briefly trained network, pruned to each size at once."""
-    from lth_tf import networks, pruning
-    from lth_tf.masking import arrays as masks
-    from lth_tf.masking.model import set_masks, set_weights, strip_masks
-    from lth_tf.runs.stage import Stage
-
-    from .ticket import load
-
     config = ExperimentConfig(
         network=network, dataset="digits", iterations=50, batch_size=16, eval_interval=50, levels=0
     )
@@ -196,23 +189,21 @@ def _pruned(network: str, options: BenchmarkOptions) -> "Iterator[tuple[Ticket, 
             "global" if deep else "layerwise",
             level=1,
         )
-        set_masks(model, kept)
-        set_weights(model, trained)
+        masking.set_masks(model, kept)
+        masking.set_weights(model, trained)
         # The run gives name and data; the dense network itself is refused as no ticket.
-        source = load(run_dir.path, 0, refuse_dense=False)
+        source = ticket.load(run_dir.path, 0, refuse_dense=False)
         yield (
-            dataclasses.replace(source, model=strip_masks(model), name=f"{network}_{wanted:g}"),
+            dataclasses.replace(
+                source, model=masking.strip_masks(model), name=f"{network}_{wanted:g}"
+            ),
             network,
             100 * masks.density(kept),
         )
 
 
-def _artifacts(source: "Ticket", options: BenchmarkOptions) -> "Iterator[Artifact]":
-    from .command import export_one
-    from .compaction.compact import compact
-    from .config import ExportOptions
-
-    small = compact(source.model)
+def _artifacts(source: "ticket.Ticket", options: BenchmarkOptions) -> "Iterator[command.Artifact]":
+    small = compact.compact(source.model)
     folder = pathlib.Path(options.runs_dir) / "export_benchmark" / "files"
     for kind in options.formats.split(","):
         for dtype in options.dtype.split(","):
@@ -222,10 +213,10 @@ def _artifacts(source: "Ticket", options: BenchmarkOptions) -> "Iterator[Artifac
                 dtype=dtype,
                 latency_seconds=options.latency_seconds,
             )
-            yield export_one(FORMATS.get(kind), small, source, chosen, folder)
+            yield command.export_one(FORMATS.get(kind), small, source, chosen, folder)
 
 
-def _row(artifact: "Artifact", network: str, remaining: float) -> dict[str, Any]:
+def _row(artifact: "command.Artifact", network: str, remaining: float) -> dict[str, Any]:
     size, time = artifact.size, artifact.latency
     payload = artifact.payload_bytes
     return {
@@ -265,8 +256,6 @@ def write(rows: list[dict[str, Any]], folder: pathlib.Path) -> list[pathlib.Path
 
 
 def _picture(rows: list[dict[str, Any]]) -> Any:
-    import altair as alt
-
     labelled = [{**r, "series": f"{r['network']} {r['file']} {r['dtype']}"} for r in rows]
     base = alt.Chart(alt.Data(values=labelled)).encode(
         x=alt.X(

@@ -13,6 +13,7 @@ Nothing of lth_tf that Keras could know is imported, so a file that runs here ru
 its runtime is installed.
 """
 
+import importlib
 import json
 import os
 import pathlib
@@ -23,8 +24,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lth_tf.lazy import lazy_imports
+
 from .arrays import count, in_batches
 from .formats import FORMATS
+
+with lazy_imports():
+    import tensorflow as tf
 
 _FIRST = (1, 7)  # batch sizes before the others
 _BATCH = 64
@@ -55,8 +61,6 @@ def time_both(format: str, paths: list[str], examples: str, seconds: float) -> N
     """
     runtime = FORMATS.get(format).runtimes[0]
     if not runtime.name.startswith("ai_edge"):
-        import tensorflow as tf
-
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     batch = _arrays(examples)
@@ -76,10 +80,8 @@ def load(format: str, path: str) -> None:
     """Prints what loading a file takes, in time and memory, its runtime being imported."""
     runtime = FORMATS.get(format).runtimes[0]
     if runtime.name.startswith("ai_edge"):
-        import ai_edge_litert.interpreter  # noqa: F401
+        importlib.import_module("ai_edge_litert.interpreter")
     else:
-        import tensorflow as tf
-
         tf.constant(0)  # makes the devices
     before, start = _megabytes("VmRSS"), time.perf_counter()
     runner = runtime.open(path)

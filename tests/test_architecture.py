@@ -98,6 +98,16 @@ def test_what_is_installed_elsewhere_imports_itself_relatively(package):
             assert package not in {name.split(".")[0] for name in names}, path
 
 
+@pytest.mark.parametrize("package", ["lth_tf", "experiments", "export"])
+def test_imports_stand_at_the_top(package):
+    """What must not be imported yet is named in a block of `lazy_imports`."""
+    for path in sources(package):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                inside = {type(part) for part in ast.walk(node)}
+                assert not inside & {ast.Import, ast.ImportFrom}, f"{path}: {node.name}"
+
+
 def test_modules_import_downwards():
     for path in sources("lth_tf"):
         room = path.relative_to(ROOT / "lth_tf").parts[0].removesuffix(".py")

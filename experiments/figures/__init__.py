@@ -8,10 +8,14 @@ from collections.abc import Callable
 
 import altair as alt
 
+from lth_tf.lazy import lazy_imports
 from lth_tf.registry import Registry
 
 from ..results import Row, nearest_densities
 from .colours import Palette, palette
+
+with lazy_imports():
+    from . import picture
 
 FIGURES = Registry("figure", package=__name__)
 
@@ -38,9 +42,7 @@ class Figure:
 
     def _repr_png_(self) -> bytes:
         """Returns what a notebook shows."""
-        from .picture import png
-
-        return png(self, pixels=1)
+        return picture.png(self, pixels=1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,23 +3,25 @@
 import sys
 
 from lth_tf.cli import tf_logging
+from lth_tf.lazy import lazy_imports
 
 from . import INTERVAL, READY, TEST_EVERY
+
+with lazy_imports():
+    from ..suites import setups
 
 
 def main() -> None:
     """Runs it as the peers are run; its batches are its own."""
     tf_logging.import_tensorflow()
-    from ..suites.setups import config_of, model_of, trainer_of, trainer_rate
-
-    config = config_of("lenet")
-    trainer = trainer_of(
-        config, model_of(config), 5_000, INTERVAL, test_interval=INTERVAL * TEST_EVERY
+    config = setups.config_of("lenet")
+    trainer = setups.trainer_of(
+        config, setups.model_of(config), 5_000, INTERVAL, test_interval=INTERVAL * TEST_EVERY
     )
-    trainer_rate(trainer, 0.1)()
+    setups.trainer_rate(trainer, 0.1)()
     print(READY, flush=True)
     for line in sys.stdin:
-        print(trainer_rate(trainer, float(line))(), flush=True)
+        print(setups.trainer_rate(trainer, float(line))(), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Iterator
 
+from lth_tf.training.trainer import Trainer
+
 from . import Rate, Result, in_turn, register
 from .setups import config_of, model_of, random_data, trainer_of, trainer_rate
 
@@ -29,8 +31,6 @@ def evaluation(options) -> Iterator[Result]:
 
 
 def _level_end(options) -> Result:
-    from lth_tf.training.trainer import Trainer
-
     config = config_of("lenet").replace(iterations=1)
     data = random_data(config, 5_000, 10_000)
 

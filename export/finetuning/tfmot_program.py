@@ -16,15 +16,17 @@ import keras
 import numpy as np
 import tf_keras
 
+from lth_tf.lazy import lazy_imports
 from lth_tf.to_tf_keras import convert_model
+
+with lazy_imports():  # once it is imported tf.keras is tf_keras, in pytest's process too
+    import tensorflow_model_optimization as tfmot
 
 
 def clustered(
     model: tf_keras.Model, inputs: np.ndarray, labels: np.ndarray, options: dict
 ) -> tf_keras.Model:
     """Returns a model with few values in each kernel, trained as such, zeros kept."""
-    import tensorflow_model_optimization as tfmot
-
     keras_api = tfmot.clustering.keras
     starts = keras_api.CentroidInitialization
     # k-means++ wants more weights of either sign than clusters.
@@ -47,8 +49,6 @@ def _fewest_of_a_sign(model: tf_keras.Model) -> int:
 
 def quantization_aware(model: tf_keras.Model, keep_clusters: bool) -> tf_keras.Model:
     """Returns a model that computes as if in int8, zeros (and clusters) kept."""
-    import tensorflow_model_optimization as tfmot
-
     combine = tfmot.experimental.combine
     if keep_clusters:
         scheme = combine.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity=True)

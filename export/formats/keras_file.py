@@ -4,19 +4,23 @@ import pathlib
 
 import numpy as np
 
+from lth_tf.lazy import lazy_imports
+
 from ..arrays import Arrays
 from . import Format, Runner, Runtime, Stored, WriteOptions, register
+
+with lazy_imports():
+    import keras
+    import tensorflow as tf
+
+    from .. import signature as signatures
+    from .. import size
 
 
 def open_keras(path: str) -> Runner:
     """Opens a file that Keras can load."""
-    import keras
-    import tensorflow as tf
-
-    from ..signature import signature_of
-
     model = keras.models.load_model(path, compile=False)
-    signature = signature_of(model)
+    signature = signatures.signature_of(model)
 
     def run(inputs: Arrays) -> Arrays:
         tensors = {name: tf.constant(array) for name, array in inputs.items()}
@@ -40,14 +44,12 @@ class KerasFile(Format):
 
     def write(self, model, path, signature, options: WriteOptions) -> list[Stored]:
         """Saves the model."""
-        from ..size import kernel_arrays
-
         # Keras saves under this suffix only.
         model.save(path.with_suffix(".keras"))
         path.with_suffix(".keras").replace(path)
         return [
             Stored(kernel.shape, int(np.count_nonzero(kernel)), kernel.nbytes, "dense")
-            for kernel in kernel_arrays(model)
+            for kernel in size.kernel_arrays(model)
         ]
 
     def write_dense(self, model, path, signature, options: WriteOptions) -> None:

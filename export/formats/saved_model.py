@@ -4,13 +4,19 @@ import pathlib
 
 import numpy as np
 
+from lth_tf.lazy import lazy_imports
+
 from ..arrays import Arrays
 from . import Format, Runner, Runtime, Stored, WriteOptions, register
 
-
-def _load(path: str) -> Runner:
+with lazy_imports():
+    import keras
     import tensorflow as tf
 
+    from ..saved_model import write
+
+
+def _load(path: str) -> Runner:
     loaded = tf.saved_model.load(path)
     signature = loaded.signatures["serving_default"]
     shapes = signature.structured_input_signature[1].values()
@@ -23,8 +29,6 @@ def _load(path: str) -> Runner:
 
 
 def _load_v1(path: str) -> Runner:
-    import tensorflow as tf
-
     graph = tf.Graph()
     with graph.as_default():
         session = tf.compat.v1.Session(graph=graph)
@@ -41,9 +45,6 @@ def _load_v1(path: str) -> Runner:
 
 
 def _load_layer(path: str) -> Runner | None:
-    import keras
-    import tensorflow as tf
-
     loaded = tf.saved_model.load(path)
     taken = loaded.signatures["serving_default"].structured_input_signature[1]
     if len(taken) > 1:
@@ -82,21 +83,15 @@ class SavedModel(Format):
 
     def write(self, model, path, signature, options: WriteOptions) -> list[Stored]:
         """Writes the compact SavedModel."""
-        from ..saved_model.write import write_saved_model
-
-        return write_saved_model(model, path, signature, options.dtype)
+        return write.write_saved_model(model, path, signature, options.dtype)
 
     def write_dense(self, model, path, signature, options: WriteOptions) -> None:
         """Writes an ordinary SavedModel."""
-        from ..saved_model.write import dense_saved_model
-
-        dense_saved_model(model, path, signature)
+        write.dense_saved_model(model, path, signature)
 
     def payload_bytes(self, model, dtype: str) -> int:
         """Returns what the coded kernels take before they are deflated."""
-        from ..saved_model.write import payload_bytes
-
-        return payload_bytes(model, dtype)
+        return write.payload_bytes(model, dtype)
 
     def speed_caveats(self, model, dtype: str) -> list[str]:
         """Returns that zeros make it smaller only."""

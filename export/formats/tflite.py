@@ -7,8 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from lth_tf.lazy import lazy_imports
+
 from ..arrays import Arrays
 from . import Format, Runner, Runtime, Stored, WriteOptions, register
+
+with lazy_imports():
+    import tensorflow as tf
+    from ai_edge_litert import interpreter
+    from tflite_micro.python.tflite_micro import runtime
+
+    from ..tflite import convert, speed_caveats
 
 _SIGNATURE = "serving_default"
 
@@ -47,9 +56,7 @@ class _Interpreter(Runner):
 
 
 def _litert(path: str) -> Runner:
-    from ai_edge_litert.interpreter import Interpreter
-
-    return _Interpreter(Interpreter(path, num_threads=1))
+    return _Interpreter(interpreter.Interpreter(path, num_threads=1))
 
 
 def _tf_lite(path: str) -> Runner:
@@ -57,15 +64,11 @@ def _tf_lite(path: str) -> Runner:
 
 
 def _interpreter_of_tensorflow(path: str) -> Any:
-    import tensorflow as tf
-
     return tf.lite.Interpreter(path, num_threads=1)
 
 
 def _micro(path: str) -> Runner:
     """Opens a file in TFLite Micro, which takes one batch size and knows no names."""
-    from tflite_micro.python.tflite_micro import runtime
-
     ends = _Interpreter(_interpreter_of_tensorflow(path))
     micro = runtime.Interpreter.from_file(path)
 
@@ -119,21 +122,15 @@ class TFLite(Format):
 
     def write(self, model, path, signature, options: WriteOptions) -> list[Stored]:
         """Writes the sparse file."""
-        from ..tflite.convert import write_tflite
-
-        return write_tflite(model, path, signature, options)
+        return convert.write_tflite(model, path, signature, options)
 
     def write_dense(self, model, path, signature, options: WriteOptions) -> None:
         """Writes the converter's file."""
-        from ..tflite.convert import dense_bytes
-
-        path.write_bytes(dense_bytes(model, signature, options))
+        path.write_bytes(convert.dense_bytes(model, signature, options))
 
     def speed_caveats(self, model, dtype: str) -> list[str]:
         """Returns where zeros do not make it faster."""
-        from ..tflite.speed_caveats import speed_caveats
-
-        return speed_caveats(model, dtype)
+        return speed_caveats.speed_caveats(model, dtype)
 
 
 register("tflite")(TFLite())

@@ -1,17 +1,23 @@
 """Lets a program's own output be all that its user sees."""
 
 import contextlib
+import importlib
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
+
+from lth_tf.lazy import lazy_imports
+
+with lazy_imports():
+    import tensorflow as tf
 
 
 def import_tensorflow() -> None:
     """Imports TensorFlow without the notes that it logs before its log level is read."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with held_back_stderr():
-        import tensorflow as tf
+        importlib.import_module("tensorflow")
     # Its warnings are for those who write TensorFlow code, e.g. on how often it traced.
     tf.get_logger().setLevel("ERROR")
 

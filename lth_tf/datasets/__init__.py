@@ -9,7 +9,11 @@ import pathlib
 from lth_tf.backend import require_tensorflow
 from lth_tf.datasets.arrays import from_arrays
 from lth_tf.datasets.base import Data, Preprocessing, Source, Split
+from lth_tf.lazy import lazy_imports
 from lth_tf.registry import Registry
+
+with lazy_imports():
+    from lth_tf.datasets import tfds
 
 __all__ = [
     "DATASETS",
@@ -51,8 +55,6 @@ def load(
             more than `validation_size` examples.
     """
     require_tensorflow("lth_tf.datasets.load")
-    from lth_tf.datasets import tfds
-
     if name in DATASETS.names():
         source = DATASETS.get(name)(image_shape)
     else:

@@ -4,7 +4,11 @@ import numpy as np
 
 from lth_tf.datasets import Source, Split, register
 from lth_tf.datasets.preprocessing import resize
+from lth_tf.lazy import lazy_imports
 from lth_tf.seeding import generator
+
+with lazy_imports():
+    from sklearn import datasets
 
 _TEST_SIZE = 360
 
@@ -17,9 +21,7 @@ def digits(image_shape: tuple[int, int, int]) -> Source:
         Alpaydin & Kaynak 1998, UCI optical recognition of handwritten digits, the
         test part, as shipped in scikit-learn.
     """
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
+    bunch = datasets.load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
     images = resize(images, image_shape)
     labels = bunch.target.astype(np.int32)

@@ -10,7 +10,11 @@ import numpy as np
 from lth_tf.datasets import DATASETS, Source, Split
 from lth_tf.errors import UsageError
 from lth_tf.files import read_arrays, write_arrays
+from lth_tf.lazy import lazy_imports
 from lth_tf.locks import lock
+
+with lazy_imports():
+    import tensorflow_datasets as tfds
 
 _VALIDATION_SIZE = 5_000
 
@@ -56,8 +60,6 @@ def _through(cache: pathlib.Path, name: str, folder: str) -> dict[str, np.ndarra
 
 
 def _decode(name: str, folder: str) -> dict[str, np.ndarray]:
-    import tensorflow_datasets as tfds
-
     try:
         builder = tfds.builder(name, data_dir=folder)
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
@@ -90,8 +92,6 @@ def _decode(name: str, folder: str) -> dict[str, np.ndarray]:
 
 def _prepare(builder, name: str, folder: str) -> None:
     """Downloads a data set unless it is there."""
-    import tensorflow_datasets as tfds
-
     if builder.is_prepared():
         return
     print(f"Downloading {name} with tensorflow-datasets to {folder} ...", flush=True)

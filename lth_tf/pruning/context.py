@@ -137,6 +137,6 @@ class PruningContext:
         if self.network is None:
             raise UsageError(
                 "Expected a network that can be asked for gradients: this criterion needs them. "
-                "Received: none, as in fit. Use find_tickets."
+                "Received: none, as in fit on another backend than TensorFlow."
             )
         return self.network

@@ -8,6 +8,12 @@ import sys
 import time
 from typing import Any
 
+from lth_tf.lazy import lazy_imports
+
+with lazy_imports():
+    import keras
+    import tensorflow as tf
+
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -47,8 +53,6 @@ def data_record(data: Any, data_dir: str = "") -> dict[str, Any]:
 
 def versions(*packages: str) -> dict[str, str]:
     """Returns package -> version, of those that are installed."""
-    import keras
-
     found = {}
     for name in ("lth_tf", "keras", keras.backend.backend(), "numpy", *packages):
         try:
@@ -98,11 +102,7 @@ def _git(folder: pathlib.Path, *arguments: str) -> str:
 
 
 def _device() -> str:
-    import keras
-
     if keras.backend.backend() != "tensorflow":
         return keras.distribution.list_devices()[0].partition(":")[0].upper()
     # Keras would make the devices ready for use, after which they cannot be configured.
-    import tensorflow as tf
-
     return "GPU" if tf.config.list_physical_devices("GPU") else "CPU"

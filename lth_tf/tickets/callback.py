@@ -37,6 +37,7 @@ from lth_tf.tickets.running_fit import (
     check_callable_reads,
     check_fit,
     check_strategy,
+    derivatives,
     few_examples,
     fingerprint,
     running_fit,
@@ -280,16 +281,15 @@ class TicketCallback(keras.callbacks.Callback):
 
     def _checked_config(self, fit: dict[str, Any]) -> FitConfig:
         """Returns the config of the run, once the model is known."""
-        one = np.uint8(1)  # Broadcast, ones take no memory.
-        dense = {p: np.broadcast_to(one, m.shape) for p, m in get_masks(self.model).items()}
+        # Broadcast, ones take no memory.
+        dense = {p: np.broadcast_to(np.uint8(1), m.shape) for p, m in get_masks(self.model).items()}
         rates = pruning.layer_rates(weight_groups(self.model), self._prune_rates)
         self._rates = rates = scaled_rates(self._config, dense, rates)
-        batches = batches_an_epoch(fit)
         config = dataclasses.replace(
             self._config,
             network=self.model.name,
             prune_rates=", ".join(f"{path}={rate:g}" for path, rate in rates.items()),
-            iterations=batches and batches * self._config.epochs_per_level,
+            iterations=(batches_an_epoch(fit) or 0) * self._config.epochs_per_level or None,
             judged_on="validation data" if self._test_data is None else "test data",
         )
         config = without_idle_levels(config, dense, rates, print if self._verbose else str)
@@ -302,6 +302,7 @@ class TicketCallback(keras.callbacks.Callback):
             initial=lambda: get_weights(self.model),
             new_weights=lambda *stream: new_weights(self.model, config.seed, *stream),
             rewind=config.rewind_epoch,
+            network=derivatives(self.model, fit, config.seed),
         )
         return config
 
@@ -320,8 +321,7 @@ class TicketCallback(keras.callbacks.Callback):
     def _go_on(self) -> None:
         """Puts the model where the first stage that is not done starts, or ends the training."""
         self._level = None
-        ticket = self._procedure.next()
-        if ticket is None:
+        if (ticket := self._procedure.next()) is None:
             self._go_to_last_level()
             self.model.stop_training = True
             return

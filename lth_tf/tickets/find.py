@@ -27,7 +27,7 @@ from lth_tf.seeding import stream_seed
 from lth_tf.tickets import stability
 from lth_tf.tickets.listener import RunListener
 from lth_tf.tickets.procedure import Procedure, scaled_rates, without_idle_levels
-from lth_tf.training.derivatives import Derivatives
+from lth_tf.training.derivatives import DataDerivatives
 from lth_tf.training.trainer import Trainer
 
 Trained = tuple[Weights, History | None] | tuple[Weights, History | None, Masks]
@@ -288,7 +288,7 @@ def network_procedure(
         initial=lambda: new_weights("init"),
         new_weights=new_weights,
         rewind=rewind if found is None else found,
-        network=Derivatives(lambda: new_model(config, data, "init"), data, config),
+        network=DataDerivatives(lambda: new_model(config, data, "init"), data, config),
     )
 
 

@@ -7,14 +7,20 @@ them (a training loop of one's own) nothing is checked.
 
 import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from lth_tf.errors import UsageError
+from lth_tf.lazy import lazy_imports
 from lth_tf.masking.checks import check_reads
+from lth_tf.pruning.context import Network
+from lth_tf.seeding import generator
+
+with lazy_imports():
+    from lth_tf.tickets import fit_derivatives
 
 _SAMPLE_BYTES = 2**26
 
@@ -136,16 +142,76 @@ def few_examples(fit: dict[str, Any], count: int = 4) -> Any:
     Those of a generator cannot: nobody could put them back.
     """
     for name in ("x", "val_x"):
-        data = fit.get(name)
-        if isinstance(data, keras.utils.PyDataset):
-            data = keras.utils.unpack_x_y_sample_weight(data[0])[0]
-        elif hasattr(data, "element_spec") and hasattr(data, "take"):
-            batches = [keras.utils.unpack_x_y_sample_weight(batch)[0] for batch in data.take(1)]
-            data = batches[0] if batches else None
-        leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
-        if leaves and all(hasattr(leaf, "__array__") for leaf in leaves):
+        data = next(iter(_batches(fit.get(name))), fit.get(name))
+        data = keras.utils.unpack_x_y_sample_weight(data)[0] if data is not fit.get(name) else data
+        if _are_arrays(data):
             return keras.tree.map_structure(lambda leaf: np.asarray(leaf[:count]), data)
     return None
+
+
+def training_examples(fit: dict[str, Any], count: int, seed: int) -> list[tuple[Any, Any, Any]]:
+    """Returns inputs, labels and weights of some training examples of a `fit`, in batches.
+
+    Of arrays they are drawn at random, of data sets they are the first batches.
+
+    Args:
+        fit: what `running_fit` returned.
+        count: number of examples, if there are as many.
+        seed: of the drawing.
+
+    Raises:
+        UsageError: if they cannot be had, as those of a generator that nobody could put back.
+    """
+    data = tuple(fit.get(name) for name in ("x", "y", "sample_weight"))
+    if _are_arrays(data[:2]):
+        size = len(keras.tree.flatten(data[0])[0])
+        chosen = np.sort(generator(seed, "examples").permutation(size)[:count])
+        return [_rows(data, chosen)]
+    found, number = [], 0
+    for batch in _batches(data[0]):
+        batch = _rows(keras.utils.unpack_x_y_sample_weight(batch), slice(count - number))
+        found.append(batch)
+        number += len(keras.tree.flatten(batch[0])[0])
+        if number >= count:
+            break
+    if not found:
+        raise UsageError(
+            "Expected arrays, a tf.data.Dataset or a PyDataset: this criterion looks at training "
+            f"examples before they are trained on. Received: {type(data[0]).__name__}."
+        )
+    return found
+
+
+def derivatives(model: keras.Model, fit: dict[str, Any], seed: int) -> Network | None:
+    """Returns those of the loss of a `fit`, None where Keras does not run on TensorFlow.
+
+    Args:
+        model: what is fitted.
+        fit: what `running_fit` returned.
+        seed: decides on which examples.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return None
+    return fit_derivatives.FitDerivatives(model, fit, seed)
+
+
+def _batches(data: Any) -> Iterator[Any]:
+    """Yields the batches of a data set, in its order; nothing of what is none."""
+    if isinstance(data, keras.utils.PyDataset):
+        yield from (data[place] for place in range(data.num_batches or 0))
+    elif hasattr(data, "element_spec") and hasattr(data, "take"):
+        yield from data
+
+
+def _are_arrays(data: Any) -> bool:
+    leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
+    return bool(leaves) and all(hasattr(leaf, "__array__") for leaf in leaves)
+
+
+def _rows(data: Any, rows: Any) -> Any:
+    return keras.tree.map_structure(
+        lambda leaf: None if leaf is None else np.asarray(leaf)[rows], tuple(data)
+    )
 
 
 def check_callable_reads(model: keras.Model, examples: Any) -> None:

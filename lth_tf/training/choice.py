@@ -11,6 +11,7 @@ import tensorflow as tf
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
 from lth_tf.errors import UsageError
+from lth_tf.lazy import lazy_imports
 from lth_tf.masking.layers import CONVOLUTIONS, layers_of
 from lth_tf.masking.model import get_weights, set_weights
 from lth_tf.methods.hooks import Hooks
@@ -18,6 +19,9 @@ from lth_tf.training.batches import Examples, InMemoryBatches
 from lth_tf.training.loop import CompiledLoop, Loop
 from lth_tf.training.sparse.chain import links_of
 from lth_tf.training.step import DenseStep, Step
+
+with lazy_imports():  # numba takes a second
+    from lth_tf.training.sparse import loop as sparse_loop
 
 StepMaker = Callable[[keras.Model, ExperimentConfig, Hooks | None], Step]
 
@@ -139,10 +143,7 @@ class Loops:
         )
 
     def _sparse(self) -> Loop:
-        # numba takes a second to import.
-        from lth_tf.training.sparse.loop import SparseLoop
-
-        return SparseLoop(self._model, self._data, self._config, self._hooks)
+        return sparse_loop.SparseLoop(self._model, self._data, self._config, self._hooks)
 
 
 def uses_jit(model: keras.Model, jit: str) -> bool:

@@ -5,14 +5,14 @@ import pytest
 
 from lth_tf.masking.model import get_masks, get_weights
 from lth_tf.tickets.find import new_model
-from lth_tf.training.derivatives import Derivatives
+from lth_tf.training.derivatives import DataDerivatives
 from tests.conftest import TINY
 
 
 @pytest.fixture(scope="module")
 def network(digits):
     model = new_model(TINY, digits, "init")
-    derivatives = Derivatives(lambda: new_model(TINY, digits, "init"), digits, TINY)
+    derivatives = DataDerivatives(lambda: new_model(TINY, digits, "init"), digits, TINY)
     masks = get_masks(model)
     masks["fc2/kernel"][::2] = 0
     return derivatives, get_weights(model), masks
@@ -65,7 +65,7 @@ def test_what_flows_in_flows_through_every_layer(network):
 def test_the_model_stays_as_it_is(digits):
     model = new_model(TINY, digits, "init")
     before = get_weights(model)
-    derivatives = Derivatives(lambda: model, digits, TINY)
+    derivatives = DataDerivatives(lambda: model, digits, TINY)
     masks = {path: mask * 0 for path, mask in get_masks(model).items()}
     derivatives.gradients({path: value + 1 for path, value in before.items()}, masks)
     for path, value in get_weights(model).items():
