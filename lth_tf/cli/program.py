@@ -27,15 +27,15 @@ def run_main(work: Callable[[], None]) -> int:
         with signals.raised():
             work()
             sys.stdout.flush()
+    except (UsageError, RunError) as error:
+        flags = ", ".join(f"--{name}" for name in error.arguments)
+        print(f"error: {error}{flags and f' See {flags}.'}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
     except ModuleNotFoundError as error:
         if not (hint := missing_extra(error)):
             raise
         print(f"error: {hint}", file=sys.stderr)
         return 2
-    except (UsageError, RunError) as error:
-        flags = ", ".join(f"--{name}" for name in error.arguments)
-        print(f"error: {error}{flags and f' See {flags}.'}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt as error:
         number = getattr(error, "number", signal.SIGINT)
         with contextlib.suppress(OSError):  # of a terminal that is gone
