@@ -15,7 +15,8 @@ from ..results import Row, nearest_densities
 from .colours import Palette, palette
 
 with lazy_imports():
-    from . import picture
+    # By another name: the module itself is an attribute of this package too.
+    from . import picture as _picture
 
 FIGURES = Registry("figure", package=__name__)
 
@@ -42,7 +43,7 @@ class Figure:
 
     def _repr_png_(self) -> bytes:
         """Returns what a notebook shows."""
-        return picture.png(self, pixels=1)
+        return _picture.png(self, pixels=1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,8 @@ from lth_tf.lazy import lazy_imports
 from lth_tf.registry import Registry
 
 with lazy_imports():
-    from lth_tf.datasets import tfds
+    # By another name: the module itself is an attribute of this package too.
+    from lth_tf.datasets import tfds as any_of_tfds
 
 __all__ = [
     "DATASETS",
@@ -58,5 +59,5 @@ def load(
     if name in DATASETS.names():
         source = DATASETS.get(name)(image_shape)
     else:
-        source = tfds.load(name, data_dir=data_dir, cache_dir=cache_dir)
+        source = any_of_tfds.load(name, data_dir=data_dir, cache_dir=cache_dir)
     return source.data(name, seed, validation_size)
