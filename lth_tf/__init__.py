@@ -27,6 +27,7 @@ with lazy_api(globals()):
     from lth_tf.tickets.callback import TicketCallback
     from lth_tf.tickets.find import find_tickets
     from lth_tf.tickets.load import load_ticket
+    from lth_tf.tickets.prune_callback import PruneCallback
     from lth_tf.training.trainer import Trainer
     from lth_tf.tuning import TicketTuner
 

@@ -1,5 +1,6 @@
 """Names for things that come one to a file: networks, datasets, criteria."""
 
+import difflib
 import importlib
 import pkgutil
 import warnings
@@ -70,9 +71,11 @@ class Registry:
         if name in self._unnamed:
             return self._unnamed[name]
         if name not in self._items:
+            close = difflib.get_close_matches(name, self.names(), n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
             raise UsageError(
                 f"Expected a {self.kind} out of {', '.join(self.names())}. "
-                f"Received: {self.kind}={name!r}.{self._broken_modules()}"
+                f"Received: {self.kind}={name!r}.{hint}{self._broken_modules()}"
             )
         return self._items[name]
 

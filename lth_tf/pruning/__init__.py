@@ -46,9 +46,30 @@ def prune(
     """
     masks = context.masks
     pruned = {path: mask for path, mask in masks.items() if rates[path]}
-    scores = CRITERIA.get(criterion)(dataclasses.replace(context, masks=pruned))
+    scores = score(dataclasses.replace(context, masks=pruned), criterion)
     del context  # and its weights, which may be as large as the scores
+    pruned = choose(scores, pruned, rates, scope, base)
     for path, mask in pruned.items():
+        if not mask.any() and masks[path].any():
+            raise UsageError(_emptied(path, level))
+    return {path: pruned.get(path, mask) for path, mask in masks.items()}
+
+
+def score(
+    context: PruningContext, criterion: str | Callable[[PruningContext], dict[str, Any]]
+) -> dict[str, np.ndarray]:
+    """Returns weight path -> score of every weight; higher is kept longer.
+
+    Args:
+        context: the masks and weights to score.
+        criterion: name of a criterion, or one.
+
+    Raises:
+        UsageError: if the criterion is unknown or does not score every weight.
+    """
+    masks = context.masks
+    scores = CRITERIA.get(criterion)(context)
+    for path, mask in masks.items():
         shape = np.shape(scores.get(path))
         if path not in scores or shape != mask.shape:
             raise UsageError(
@@ -56,11 +77,7 @@ def prune(
                 f"weight: an array of shape {mask.shape} for {path!r}. Received: "
                 f"{shape if path in scores else 'none'}."
             )
-    pruned = choose(scores, pruned, rates, scope, base)
-    for path, mask in pruned.items():
-        if not mask.any() and masks[path].any():
-            raise UsageError(_emptied(path, level))
-    return {path: pruned.get(path, mask) for path, mask in masks.items()}
+    return scores
 
 
 def choose(

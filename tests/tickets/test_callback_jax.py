@@ -96,6 +96,25 @@ for method, options in (("gradual", {"prune_frequency": 2}), ("rigl", {}), ("edg
         model.fit(x, y, validation_data=(x, y), epochs=2, verbose=0, callbacks=[tickets])
     except lth_tf.UsageError as error:
         print(method, str(error).partition("Received: ")[2].partition(".")[0])
+
+
+class Kept(keras.callbacks.Callback):
+    seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(int(lth_tf.get_masks(self.model)["fc1/kernel"].sum()))
+
+
+keras.utils.set_random_seed(0)
+model = keras.Sequential([keras.Input((64,)), *dense(), L.Dense(10, name="out")])
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss)
+prune = lth_tf.PruneCallback(0.1, begin_step=4, end_step=12, frequency=4, verbose=0)
+model.fit(x, y, epochs=2, verbose=0, callbacks=[prune, Kept()])
+for path, mask in lth_tf.get_masks(model).items():
+    stored = stored_value(weight_variables(model)[path])
+    assert not stored[mask == 0].any() and stored[mask == 1].all()
+print("PruneCallback", Kept.seen)
 """
 
 
@@ -116,4 +135,6 @@ def test_counts_zeros_and_rewinding_under_jax(tmp_path):
         "gradual the backend jax of Keras",
         "rigl the backend jax of Keras",
         "edge_popup the backend jax of Keras",
+        # 1,280 weights; 0.1 + 0.9 * 0.5 ** 3 of them are kept from step 8 on.
+        f"PruneCallback {[1280] * 7 + [272] * 4 + [128] * 5}",
     ]
