@@ -8,6 +8,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from lth_tf.cli.kept import programs_kept
 from lth_tf.errors import RunError, UsageError
 from lth_tf.files import atomic_path
 
@@ -62,7 +63,8 @@ def run(options: ExportOptions) -> list[Artifact]:
     small = _compacted(source.model, say) if options.compact else source.model
     folder = pathlib.Path(options.output_dir or source.folder)
     say(f"Writing and verifying {', '.join(options.formats)} ...", flush=True)
-    artifacts = [export_one(form, small, source, options, folder) for form in forms]
+    with programs_kept():
+        artifacts = [export_one(form, small, source, options, folder) for form in forms]
     print((report.as_json if options.json else report.text)(artifacts, source, small))
     return artifacts
 

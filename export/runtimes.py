@@ -3,11 +3,13 @@
     runtimes run REQUEST.json
     runtimes time REQUEST.json
     runtimes load REQUEST.json
+    runtimes serve run
 
 `run` prints the name of each runtime, a JSON string a line, before it starts, and
 writes the outputs to FOLDER/NAME.npz. `time` prints a JSON list with the
 milliseconds that one batch takes in each of two files. `load` prints one with the seconds
-that loading a file takes and the megabytes that the process grows by at most.
+that loading a file takes and the megabytes that the process grows by at most. `serve` answers
+requests from stdin (see `lth_tf.cli.kept`).
 
 Nothing of lth_tf that Keras could know is imported, so a file that runs here runs wherever
 its runtime is installed.
@@ -24,6 +26,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lth_tf.cli.kept import serve
 from lth_tf.lazy import lazy_imports
 
 from .arrays import count, in_batches
@@ -111,7 +114,15 @@ def _milliseconds(call: Callable[[], object], seconds: float) -> float:
             return 1000 * elapsed / calls
 
 
+def _do(action: str, request: str) -> None:
+    arguments = json.loads(pathlib.Path(request).read_text())
+    {"run": run, "time": time_both, "load": load}[action](**arguments)
+
+
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    request = json.loads(pathlib.Path(sys.argv[2]).read_text())
-    {"run": run, "time": time_both, "load": load}[sys.argv[1]](**request)
+    action, argument = sys.argv[1:]
+    if action == "serve":
+        serve(lambda request: _do(argument, request))
+    else:
+        _do(action, argument)

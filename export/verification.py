@@ -12,7 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from lth_tf.cli.process import ProgramError, run_program
+from lth_tf.cli.kept import ask
+from lth_tf.cli.process import ProgramError
 from lth_tf.errors import RunError, UsageError
 
 from .arrays import Arrays, count, part
@@ -168,14 +169,15 @@ def _run(
         np.savez(f"{folder}/examples.npz", **examples)
         request = {
             "format": form.name,
-            "path": str(path),
+            "path": str(path.absolute()),
             "examples": f"{folder}/examples.npz",
             "folder": folder,
             "runtimes": names,
         }
         pathlib.Path(folder, "request.json").write_text(json.dumps(request))
         try:
-            run_program(RUNTIMES_PROGRAM, "run", f"{folder}/request.json")
+            use = f"{form.name} {runtimes[0].process}"
+            ask(RUNTIMES_PROGRAM, "run", f"{folder}/request.json", use)
         except ProgramError as error:
             started = [line for line in error.output.splitlines() if line.startswith('"')]
             runtime = json.loads(started[-1]) if started else names[0]

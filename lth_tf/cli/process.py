@@ -58,7 +58,7 @@ def lines_of(module: str, *arguments: str, env: dict[str, str] | None = None) ->
             code = child.wait()
         stderr.seek(0)
         if code:
-            raise ProgramError(_reason(code, stderr.read()), "".join(printed))
+            raise ProgramError(failure(code, stderr.read()), "".join(printed))
 
 
 def command(module: str, *arguments: str) -> list[str]:
@@ -97,7 +97,8 @@ class ProgramError(RunError):
         self.output = output
 
 
-def _reason(code: int, stderr: str) -> str:
+def failure(code: int, stderr: str) -> str:
+    """Returns in words why a program ended with a code and these lines on stderr."""
     if code < 0:
         return f"the process crashed with {signal.Signals(-code).name}"
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]

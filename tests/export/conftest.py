@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from lth_tf.cli.kept import programs_kept
 from lth_tf.config import ExperimentConfig
 
 # Density of level k is about 0.6 ** k.
@@ -15,6 +16,13 @@ _CONFIG = ExperimentConfig(
     prune_rate_fc=0.4,
     prune_rate_output=0.2,
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runtimes_kept():
+    """Runtimes are started once, as in `python -m export`, not for every file."""
+    with programs_kept():
+        yield
 
 
 @dataclasses.dataclass(frozen=True)
