@@ -7,6 +7,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lth_tf.cli.program import command
+from lth_tf.cli.table import Column, Table
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
 from lth_tf.runs.history import Evaluation
@@ -58,7 +59,7 @@ class TuneDisplay(TuningListener):
         elif tuner.role == "chief":
             print(
                 f"This is the chief, at {address()}. Start the workers with the same command.\n\n"
-                f"{columns(self._names)}",
+                f"{table_of(self._names).head()}",
                 flush=True,
             )
 
@@ -95,12 +96,12 @@ class TuneDisplay(TuningListener):
         """Prints what the trials are compared with, and the head of their table."""
         self.close()
         self._started = None
-        print(f"{_reference(summary)}\n\n{columns(self._names)}", flush=True)
+        print(f"{_reference(summary)}\n\n{table_of(self._names).head()}", flush=True)
 
     def trial_finished(self, result: Result) -> None:
         """Closes the bar and prints the trial's row."""
         self.close()
-        print(row(result), flush=True)
+        print(table_of(self._names).row(cells(result)), flush=True)
         self._estimate(result.trial)
 
     def close(self) -> None:
@@ -121,23 +122,41 @@ class TuneDisplay(TuningListener):
         )
 
 
-def columns(names: list[str]) -> str:
-    """Returns the head of the table of trials."""
-    searched = "".join(f"{_SHORT.get(name, name):>{_width(name)}}" for name in names)
-    return f"trial{searched}  level  % remaining  validation   objective   seconds"
+def table_of(names: list[str]) -> Table:
+    """Returns the table of trials.
+
+    Args:
+        names: what is searched.
+    """
+    searched = [Column(_SHORT.get(name, name), 9, drop=i) for i, name in enumerate(names, 1)]
+    return Table(
+        [
+            Column("trial"),
+            *searched,
+            Column("level", drop=len(names) + 1),
+            Column("% left", 6),
+            Column("validation"),
+            Column("objective", drop=len(names) + 2),
+            Column("seconds", drop=len(names) + 3),
+        ]
+    )
 
 
-def row(result: Result) -> str:
-    """Returns a trial's line of the table."""
+def cells(result: Result) -> list[str]:
+    """Returns a trial's cells of the table."""
     outcome = result.outcome
-    searched = "".join(f"{_number(value):>{_width(name)}}" for name, value in result.values.items())
-    level = "-" if outcome.level is None else outcome.level
+    level = "-" if outcome.level is None else str(outcome.level)
     remaining = f"{100 * outcome.density:.2f}" if outcome.accurate else "-"
     accuracy = "diverged" if outcome.accuracy is None else f"{100 * outcome.accuracy:.2f} %"
-    return (
-        f"{result.trial:>5}{searched}{level:>7}{remaining:>13}{accuracy:>12}"
-        f"{outcome.objective:>12.4f}{result.seconds:>10.1f}"
-    )
+    return [
+        str(result.trial),
+        *map(_number, result.values.values()),
+        level,
+        remaining,
+        accuracy,
+        f"{outcome.objective:.4f}",
+        f"{result.seconds:.1f}",
+    ]
 
 
 def summary(results: list[Result], dense: dict[str, Any], project: Project) -> str:
@@ -147,8 +166,9 @@ def summary(results: list[Result], dense: dict[str, Any], project: Project) -> s
     rows = [_record(result, dense) for result in results]
     file = project.path / "trials.csv"
     write_csv(file, rows)
-    names = list(results[0].values)
-    lines = ["", "By objective:", columns(names), *map(row, results), _reference(dense), ""]
+    table = table_of(list(results[0].values))
+    trials = [table.row(cells(result)) for result in results]
+    lines = ["", "By objective:", table.head(), *trials, _reference(dense), ""]
     lines += _best(results[0], project)
     lines += [
         f"Table:     {file}",
@@ -215,10 +235,6 @@ _SHORT = {
     "warmup_iterations": "warm-up",
     "rewind_iteration": "rewind",
 }
-
-
-def _width(name: str) -> int:
-    return max(9, len(_SHORT.get(name, name))) + 2
 
 
 def _number(value: Any) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 
 from lth_tf import pruning
 from lth_tf.cli import flags, program, tf_logging
+from lth_tf.cli.table import Column, Table
 from lth_tf.config import ExperimentConfig, run_name
 from lth_tf.errors import UsageError
 from lth_tf.lazy import lazy_imports
@@ -42,9 +43,17 @@ with lazy_imports():
     from .compaction import compact
 
 _TICKETS = "lenet"
-_HEAD = (
-    f"{'network':<10}{'remaining':>10}  {'file':<12}{'dtype':<9}{'bytes':>11}{'ratio':>8}"
-    f"{'x limit':>9}{'payload':>9}{'speed':>8}{'same':>10}"
+_COLUMNS = (
+    Column("network", 8, left=True),
+    Column("% left", 6),
+    Column("file", 11, left=True),
+    Column("dtype", 7, left=True),
+    Column("bytes", 10),
+    Column("ratio", 6),
+    Column("x limit", 7, drop=2),
+    Column("payload", 7, drop=3),
+    Column("speed", 6),
+    Column("same", 8, drop=1),
 )
 
 
@@ -93,12 +102,13 @@ def _run() -> None:
         return
     for network in options.networks.split(","):
         networks.NETWORKS.get(network)
-    print(_HEAD, flush=True)
+    table = Table(_COLUMNS)
+    print(table.head(), flush=True)
     rows = []
     for source, network, remaining in _sources(options):
         for artifact in _artifacts(source, options):
             rows.append(_row(artifact, network, remaining))
-            print(_line(rows[-1]), flush=True)
+            print(table.row(_cells(rows[-1])), flush=True)
     for file in write(rows, pathlib.Path(options.runs_dir) / "export_benchmark"):
         print(file)
 
@@ -109,7 +119,8 @@ def _measure_models(options: BenchmarkOptions) -> None:
     formats, dtypes = options.formats.split(","), options.dtype.split(",")
     folder = pathlib.Path(options.runs_dir) / "export_benchmark"
     folder.mkdir(parents=True, exist_ok=True)
-    print(model_benchmark.HEAD, flush=True)
+    table = Table(model_benchmark.COLUMNS)
+    print(table.head(), flush=True)
     measured: list[dict[str, Any]] = []
     for name in names:
         for remaining in options.remaining:
@@ -117,7 +128,7 @@ def _measure_models(options: BenchmarkOptions) -> None:
                 name, remaining, formats, dtypes, options.latency_seconds
             ):
                 measured.append(row)
-                print(model_benchmark.line(row), flush=True)
+                print(table.row(model_benchmark.cells(row)), flush=True)
                 _write_csv(measured, folder / "models.csv")
     print(folder / "models.csv")
 
@@ -235,16 +246,22 @@ def _row(artifact: "command.Artifact", network: str, remaining: float) -> dict[s
     }
 
 
-def _line(row: dict[str, Any]) -> str:
+def _cells(row: dict[str, Any]) -> list[str]:
     def text(name: str, form: str) -> str:
         return "-" if row[name] is None else format(row[name], form)
 
-    return (
-        f"{row['network']:<10}{row['remaining']:>9.2f}%  {row['file']:<12}{row['dtype']:<9}"
-        f"{row['bytes']:>11,}{row['ratio']:>7.1f}x{row['ratio_to_limit']:>9.2f}"
-        f"{text('payload_to_limit', '.3f'):>9}"
-        f"{text('speed', '.2f'):>8}{row['same_predictions']:>9.2f}%"
-    )
+    return [
+        row["network"],
+        f"{row['remaining']:.2f}",
+        row["file"],
+        row["dtype"],
+        f"{row['bytes']:,}",
+        f"{row['ratio']:.1f}x",
+        f"{row['ratio_to_limit']:.2f}",
+        text("payload_to_limit", ".3f"),
+        text("speed", ".2f"),
+        f"{row['same_predictions']:.2f} %",
+    ]
 
 
 def write(rows: list[dict[str, Any]], folder: pathlib.Path) -> list[pathlib.Path]:
@@ -256,29 +273,32 @@ def write(rows: list[dict[str, Any]], folder: pathlib.Path) -> list[pathlib.Path
 
 
 def _picture(rows: list[dict[str, Any]]) -> Any:
-    labelled = [{**r, "series": f"{r['network']} {r['file']} {r['dtype']}"} for r in rows]
-    base = alt.Chart(alt.Data(values=labelled)).encode(
-        x=alt.X(
-            "remaining:Q",
-            title="% of weights remaining",
-            scale=alt.Scale(type="log", reverse=True, nice=False),
-        ),
-        color=alt.Color("series:N", title=None, legend=alt.Legend(orient="bottom", columns=3)),
+    several = len({row["network"] for row in rows}) > 1
+    labelled = [{**r, "of": f"{r['network']} {r['file']}" if several else r["file"]} for r in rows]
+    x = alt.X(
+        "remaining:Q",
+        title="% of weights remaining",
+        scale=alt.Scale(type="log", reverse=True, nice=False),
     )
-    panels = [
-        base.mark_line(point=True).encode(
-            y=alt.Y(
-                "ratio:Q", title="Times smaller than the dense file", scale=alt.Scale(type="log")
-            )
+    legend = alt.Legend(orient="bottom", symbolStrokeColor="black", symbolFillColor="none")
+    ratio = alt.Y("ratio:Q", title="Times smaller than the dense file", scale=alt.Scale(type="log"))
+    speed = alt.Y("speed:Q", title="Times faster than the dense file, one example")
+    panels = [ratio, speed] if any(row["speed"] for row in rows) else [ratio]
+
+    def drawn(y: Any) -> Any:
+        base = alt.Chart(alt.Data(values=labelled)).encode(
+            x=x, y=y, color=alt.Color("of:N", title=None, legend=alt.Legend(orient="bottom"))
         )
-    ]
-    if any(row["speed"] for row in rows):
-        panels.append(
-            base.mark_line(point=True).encode(
-                y=alt.Y("speed:Q", title="Times faster than the dense file, one example")
-            )
+        # Lines coincide: dashes let the one below be seen, hollow marks say which there are.
+        line = base.mark_line(strokeWidth=1.5).encode(
+            strokeDash=alt.StrokeDash("dtype:N", title=None, legend=None)
         )
-    return alt.hconcat(*(panel.properties(width=380, height=260) for panel in panels))
+        marks = base.mark_point(size=70, strokeWidth=1.5, filled=False).encode(
+            shape=alt.Shape("dtype:N", title=None, legend=legend)
+        )
+        return line + marks
+
+    return alt.hconcat(*(drawn(y).properties(width=380, height=260) for y in panels))
 
 
 if __name__ == "__main__":

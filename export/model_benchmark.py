@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from lth_tf.cli.table import Column
 from lth_tf.errors import RunError
 
 from .arrays import Arrays, part
@@ -20,10 +21,24 @@ from .verification import verify
 _BATCHES = (1, 8)
 _Result = TypeVar("_Result")
 
-HEAD = (
-    f"{'model':<16}{'remaining':>10}  {'file':<12}{'dtype':<8}{'bytes':>12}{'dense':>12}"
-    f"{'gzip':>12}{'dense gzip':>12}{'x limit':>8}{'speed 1':>8}{'speed 8':>8}{'load s':>7}"
-    f"{'dense':>7}{'MB':>6}{'dense':>6}{'diff':>9}  remark"
+COLUMNS = (
+    Column("model", 14, left=True),
+    Column("% left", 6),
+    Column("file", 11, left=True),
+    Column("dtype", 7, left=True),
+    Column("bytes", 11),
+    Column("dense", 11, drop=2),
+    Column("gzip", 11, drop=9),
+    Column("dense gzip", 11, drop=10),
+    Column("x limit", 7, drop=1),
+    Column("speed 1", 7),
+    Column("speed 8", 7, drop=3),
+    Column("load s", 6, drop=5),
+    Column("dense", 6, drop=6),
+    Column("MB", 5, drop=7),
+    Column("dense", 5, drop=8),
+    Column("diff", 7, drop=4),
+    Column("remark", left=True),
 )
 
 
@@ -67,28 +82,31 @@ def rows(
                 )
 
 
-def line(row: dict[str, Any]) -> str:
-    """Returns a row as text under `HEAD`."""
+def cells(row: dict[str, Any]) -> list[str]:
+    """Returns a row as text, a cell for each of `COLUMNS`."""
 
-    def text(name: str, form: str, width: int) -> str:
+    def text(name: str, form: str) -> str:
         value = row.get(name)
-        return f"{'-' if value is None else format(value, form):>{width}}"
+        return "-" if value is None else format(value, form)
 
-    return (
-        f"{row['model']:<16}{row['remaining']:>9.4g}%  {row['file']:<12}{row['dtype']:<8}"
-        + text("bytes", ",", 12)
-        + text("dense_bytes", ",", 12)
-        + text("gzip_bytes", ",", 12)
-        + text("dense_gzip_bytes", ",", 12)
-        + text("ratio_to_limit", ".2f", 8)
-        + "".join(text(f"speed_{size}", ".2f", 8) for size in _BATCHES)
-        + text("load_seconds", ".2f", 7)
-        + text("dense_load_seconds", ".2f", 7)
-        + text("load_megabytes", ".0f", 6)
-        + text("dense_load_megabytes", ".0f", 6)
-        + text("difference", ".1e", 9)
-        + f"  {row.get('remark', '')}"
-    )
+    return [
+        row["model"],
+        text("remaining", ".4g"),
+        row["file"],
+        row["dtype"],
+        text("bytes", ","),
+        text("dense_bytes", ","),
+        text("gzip_bytes", ","),
+        text("dense_gzip_bytes", ","),
+        text("ratio_to_limit", ".2f"),
+        *(text(f"speed_{size}", ".2f") for size in _BATCHES),
+        text("load_seconds", ".2f"),
+        text("dense_load_seconds", ".2f"),
+        text("load_megabytes", ".0f"),
+        text("dense_load_megabytes", ".0f"),
+        text("difference", ".1e"),
+        row.get("remark", ""),
+    ]
 
 
 def _against_dense(

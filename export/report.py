@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from lth_tf.cli.table import Column, table
+
 from .formats import FORMATS
 from .layers import Kernel, costs, parameters
 from .metrics import score
@@ -15,11 +17,30 @@ if TYPE_CHECKING:
     from .command import Artifact
     from .ticket import Ticket
 
-_COLUMNS = (
-    f"{'file':<40}{'bytes':>11}{'dense bytes':>13}{'ratio':>8}{'limit':>11}{'x limit':>9}"
-    f"{'gzip':>11}{'dense gzip':>12}{'ms':>9}{'dense ms':>10}{'speed':>8}{'accuracy':>11}"
+_FILES = (
+    Column("file", left=True, shrink=True),
+    Column("bytes"),
+    Column("dense bytes", drop=1),
+    Column("ratio"),
+    Column("limit", drop=7),
+    Column("x limit", drop=2),
+    Column("gzip", drop=5),
+    Column("dense gzip", drop=6),
+    Column("ms", drop=3),
+    Column("dense ms", drop=4),
+    Column("speed"),
+    Column("accuracy"),
 )
-_KERNEL_COLUMNS = f"{'kernel':<40}{'shape':<20}{'kept':>20}{'multiply-adds':>16}"
+_KERNELS = (
+    Column("kernel", left=True, shrink=True),
+    Column("shape", left=True, drop=3),
+    Column("kept", drop=1),
+    Column("% kept"),
+    Column("multiply-adds", drop=2),
+    Column("file", left=True),
+    Column("bytes"),
+    Column("stored", left=True),
+)
 
 
 def text(artifacts: Sequence["Artifact"], source: "Ticket", small: keras.Model) -> str:
@@ -30,8 +51,8 @@ def text(artifacts: Sequence["Artifact"], source: "Ticket", small: keras.Model) 
         source: what was exported.
         small: the model in the files.
     """
-    lines = [*_kernel_lines(artifacts, source, small), "", _COLUMNS]
-    lines += [_row(artifact, source) for artifact in artifacts]
+    lines = [*_kernel_lines(artifacts, source, small), ""]
+    lines.append(table(_FILES, [_row(artifact, source) for artifact in artifacts]))
     lines += ["", _model_line(source), *map(_agreement_line, artifacts)]
     for artifact in artifacts:
         lines += artifact.remarks
@@ -101,18 +122,15 @@ def _totals(model: keras.Model, source: "Ticket") -> dict[str, int]:
 def _kernel_lines(
     artifacts: Sequence["Artifact"], source: "Ticket", small: keras.Model
 ) -> list[str]:
-    """Returns one line a kernel, and parameters and FLOPs before and after."""
-    tables = [_costs(small, source, artifact) for artifact in artifacts]
-    heads = "".join(f"  {f'{a.kind} bytes, how stored':<40}" for a in artifacts)
-    lines = ["", _KERNEL_COLUMNS + heads]
-    for kernels in zip(*tables, strict=True):
-        first = kernels[0]
-        share = f"{first.kept:,} ({100 * first.kept / first.size:.1f} %)"
-        shape = "x".join(map(str, first.shape))
-        lines.append(
-            f"{first.name:<40}{shape:<20}{share:>20}{first.multiply_adds:>16,}"
-            + "".join(f"  {_bytes(kernel):<40}" for kernel in kernels)
-        )
+    """Returns one line a kernel and file, and parameters and FLOPs before and after."""
+    costs_of = [_costs(small, source, artifact) for artifact in artifacts]
+    rows = []
+    for kernels in zip(*costs_of, strict=True):
+        cells = _kernel_cells(kernels[0])
+        for kernel, artifact in zip(kernels, artifacts, strict=True):
+            rows.append([*cells, artifact.kind, *_stored_cells(kernel)])
+            cells = [""] * len(cells)
+    lines = ["", table(_KERNELS, rows)]
     before, after = _totals(source.model, source), _totals(small, source)
     lines.append(
         f"Parameters {before['parameters']:,} before, {after['parameters']:,} after; FLOPs of an "
@@ -121,11 +139,21 @@ def _kernel_lines(
     return lines
 
 
-def _bytes(kernel: Kernel) -> str:
-    return "-" if kernel.bytes is None else f"{kernel.bytes:,} {kernel.how}"
+def _kernel_cells(kernel: Kernel) -> list[str]:
+    return [
+        kernel.name,
+        "x".join(map(str, kernel.shape)),
+        f"{kernel.kept:,}",
+        f"{100 * kernel.kept / kernel.size:.1f}",
+        f"{kernel.multiply_adds:,}",
+    ]
 
 
-def _row(artifact: "Artifact", source: "Ticket") -> str:
+def _stored_cells(kernel: Kernel) -> list[str]:
+    return ["-", "-"] if kernel.bytes is None else [f"{kernel.bytes:,}", kernel.how]
+
+
+def _row(artifact: "Artifact", source: "Ticket") -> list[str]:
     size, time = artifact.size, artifact.latency
     speed = ("-", "-", "-")
     if time:
@@ -138,11 +166,17 @@ def _row(artifact: "Artifact", source: "Ticket") -> str:
     if size.dense_bytes:
         dense = (f"{size.dense_bytes:,}", f"{size.ratio:.1f}x", f"{size.dense_gzip_bytes:,}")
     judged = score(artifact.verification.named_outputs, source.test.labels, source.judge)
-    return (
-        f"{artifact.path.name:<40}{size.bytes:>11,}{dense[0]:>13}{dense[1]:>8}"
-        f"{size.limit:>11,.0f}{size.ratio_to_limit:>9.2f}{size.gzip_bytes:>11,}{dense[2]:>12}"
-        f"{speed[0]:>9}{speed[1]:>10}{speed[2]:>8}{judged:>11}"
-    )
+    return [
+        artifact.path.name,
+        f"{size.bytes:,}",
+        *dense[:2],
+        f"{size.limit:,.0f}",
+        f"{size.ratio_to_limit:.2f}",
+        f"{size.gzip_bytes:,}",
+        dense[2],
+        *speed,
+        judged,
+    ]
 
 
 def _model_line(source: "Ticket") -> str:

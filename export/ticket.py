@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import warnings
 
 import keras
 
@@ -166,6 +167,9 @@ def _given_or_random(examples: str, signature: Signature) -> tuple[Examples, Exa
 def _judge(path: pathlib.Path) -> Judge | None:
     """Returns the metric that the model in a file was compiled with."""
     try:
-        return compiled_metrics(load_model(path))
+        with warnings.catch_warnings():
+            # Nothing is trained here, so what an optimizer had saved does not matter.
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+            return compiled_metrics(load_model(path))
     except Exception:  # a loss or metric of the user's own, or a damaged one
         return None

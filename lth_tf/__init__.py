@@ -1,6 +1,11 @@
 """Lottery tickets for Keras 3 and TensorFlow: find them, study them, ship them."""
 
+import os
+
 from lth_tf.lazy import lazy_api
+
+# TensorFlow reads it when it is imported: a script that imports lth_tf first stays quiet.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # Loaded at first use, so that `import lth_tf` and `--help` do not wait for TensorFlow.
 with lazy_api(globals()):

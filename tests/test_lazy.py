@@ -10,6 +10,7 @@ import pytest
 from lth_tf.lazy import EXTRAS, MissingPackage, lazy_imports, missing_extra
 
 ROOT = pathlib.Path(__file__).parents[1]
+NOT_IN_ALL = {"gpu", "all", "test", "docs"}
 MODULES = {"scikit-learn": "sklearn", "vl-convert-python": "vl_convert"}
 
 
@@ -28,17 +29,15 @@ def test_every_package_of_an_extra_is_known_by_it():
     declared = extras()
     for module, extra in EXTRAS.items():
         assert module in declared[extra], (module, extra)
-    asked_for = set.union(
-        *(declared[name] for name in declared if name not in ("gpu", "all", "test"))
-    )
+    asked_for = set.union(*(declared[name] for name in declared if name not in NOT_IN_ALL))
     assert asked_for == set(EXTRAS)
 
 
-def test_all_is_everything_but_gpu_and_test():
+def test_all_is_everything_but_gpu_and_what_developers_need():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     named = re.search(r"\[(.*)\]", config["options.extras_require"]["all"])[1].split(",")
-    assert set(named) == set(extras()) - {"gpu", "all", "test"}
+    assert set(named) == set(extras()) - NOT_IN_ALL
 
 
 def test_another_missing_module_is_left_alone():
@@ -96,3 +95,18 @@ def test_a_program_names_the_extra_that_it_needs(
         f"error: Expected the package {missing}. Received: it is not installed. "
         f"pip install 'lth_tf[{extra}]'\n"
     )
+
+
+@pytest.mark.parametrize(("given", "level"), [({}, "3"), ({"TF_CPP_MIN_LOG_LEVEL": "0"}, "0")])
+def test_tensorflow_is_quiet_in_a_script_that_imports_lth_tf_first(given, level):
+    others = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    code = "import sys, os, lth_tf; print(os.environ['TF_CPP_MIN_LOG_LEVEL'], *sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**others, "PYTHONPATH": str(ROOT), **given},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found, *modules = done.stdout.split()
+    assert found == level and "tensorflow" not in modules

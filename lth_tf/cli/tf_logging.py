@@ -15,7 +15,6 @@ with lazy_imports():
 
 def import_tensorflow() -> None:
     """Imports TensorFlow without the notes that it logs before its log level is read."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with held_back_stderr():
         importlib.import_module("tensorflow")
     # Its warnings are for those who write TensorFlow code, e.g. on how often it traced.

@@ -8,6 +8,7 @@ Keras saves them with their masks.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import keras
 import numpy as np
@@ -237,7 +238,9 @@ def random_states(model: keras.Model) -> list[keras.Variable]:
     return [v for v in model.variables if v.name == "seed_generator_state"]
 
 
-def load_model(path: str, custom_objects: dict[str, type] | None = None, **kwargs) -> keras.Model:
+def load_model(
+    path: str, custom_objects: dict[str, type] | None = None, **kwargs: Any
+) -> keras.Model:
     """Loads a .keras file, masked or not.
 
     The same as `keras.models.load_model` after `import lth_tf.masking.model`, and also

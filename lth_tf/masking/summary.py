@@ -5,8 +5,16 @@ from collections.abc import Callable
 
 import keras
 
+from lth_tf.cli.table import Column, table
 from lth_tf.masking import arrays as mask_counts
 from lth_tf.masking.model import get_masks, masked_slots, weight_variables
+
+_COLUMNS = (
+    Column("weight", left=True, shrink=True),
+    Column("values"),
+    Column("kept"),
+    Column("% remaining"),
+)
 
 
 def summary(model: keras.Model, print_fn: Callable[[str], None] = print) -> None:
@@ -39,11 +47,5 @@ def summary(model: keras.Model, print_fn: Callable[[str], None] = print) -> None
         (name, f"{values:,}", f"{kept:,}", f"{100 * kept / values if values else 100:.2f}")
         for name, values, kept in rows
     ]
-    head = ("weight", "values", "kept", "% remaining")
-    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
-    for name, *numbers in (head, *cells):
-        line = name.ljust(widths[0] + 2)
-        line += "  ".join(
-            text.rjust(width) for text, width in zip(numbers, widths[1:], strict=True)
-        )
+    for line in table(_COLUMNS, cells).splitlines():
         print_fn(line)

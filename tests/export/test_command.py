@@ -28,6 +28,7 @@ def test_a_run_end_to_end(program, lenet_run, tmp_path):
         "--format=tflite,saved_model",
         f"--output_dir={tmp_path / 'out'}",
         "--latency_seconds=0.5",
+        env={"COLUMNS": "160"},
     )
     assert done.code == 0, done.err
     assert done.err == ""
@@ -57,8 +58,10 @@ def test_a_run_end_to_end(program, lenet_run, tmp_path):
     assert done.out.count("100.00 % of the predictions are the model's") == 2
     assert "in ai_edge_litert, tf.lite." in done.out
     assert "saved_model: zeros make it smaller, not faster" in done.out
-    (first,) = (line for line in done.out.splitlines() if line.startswith("fc1/kernel"))
-    assert first.count("sparse, read directly") == first.count("coded, unpacked at load") == 1
+    lines = done.out.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("fc1/kernel"))
+    assert re.search(r" tflite +[\d,]+  sparse, read directly$", lines[first])
+    assert re.search(r"^ +saved_model +[\d,]+  coded, unpacked at load$", lines[first + 1])
     assert "Parameters 266,610 before, " in done.out
     assert "FLOPs of an example 532,400 before, " in done.out
 
