@@ -140,6 +140,7 @@ def _run_replicate(
                 run_dir,
                 jit=options.jit,
                 step=options.step,
+                deterministic=options.deterministic,
                 checkpoint_seconds=options.checkpoint_seconds,
                 listeners=[view, *event_writers(run_dir, options)],
                 make_learner=make_learner,
@@ -178,13 +179,12 @@ def _print_plan(
     config = replicates[0]
     data = load_data(config, options)
     config = config.replace(levels=last_level(config, data))
-    sizes = remaining(config, data)
+    model = find.new_model(config, data, "init")
+    sizes = procedure.plan(config, masking.get_masks(model), find.network_rates(config, model))
     for level, left in enumerate(sizes):
         print(f"level {level:>3}{100 * left / sizes[0]:9.2f} % remaining{left:13,} weights")
     trainings = len(procedure.stages(config))
-    weights = sum(
-        value.nbytes for value in masking.get_weights(find.new_model(config, data, "init")).values()
-    )
+    weights = sum(value.nbytes for value in masking.get_weights(model).values())
     written = trainings * (weights + sizes[0] // 8) + weights
     count = len(replicates)
     if details := config.method.details(config):
@@ -207,16 +207,6 @@ def last_level(config: ExperimentConfig, data: "Data") -> int:
     model = find.new_model(config, data, "init")
     rates = find.network_rates(config, model)
     return procedure.without_idle_levels(config, masking.get_masks(model), rates, print).levels
-
-
-def remaining(config: ExperimentConfig, data: "Data") -> list[int]:
-    """Returns the number of weights remaining at each level.
-
-    Raises:
-        UsageError: if pruning would empty a layer.
-    """
-    model = find.new_model(config, data, "init")
-    return procedure.plan(config, masking.get_masks(model), find.network_rates(config, model))
 
 
 def header(config: ExperimentConfig, data: "Data", device: str, run_dir: RunDir) -> str:

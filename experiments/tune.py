@@ -135,6 +135,7 @@ def _tuner(
         patience=options.patience,
         jit=run.jit,
         step=run.step,
+        deterministic=run.deterministic,
         checkpoint_seconds=run.checkpoint_seconds,
         overwrite=run.overwrite,
         about=about,

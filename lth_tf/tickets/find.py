@@ -27,6 +27,7 @@ from lth_tf.seeding import stream_seed
 from lth_tf.tickets import stability
 from lth_tf.tickets.listener import RunListener
 from lth_tf.tickets.procedure import Procedure, scaled_rates, without_idle_levels
+from lth_tf.training import devices
 from lth_tf.training.derivatives import DataDerivatives
 from lth_tf.training.trainer import Trainer
 
@@ -54,6 +55,7 @@ def find_tickets(
     *,
     jit: str = "auto",
     step: str = "auto",
+    deterministic: bool = True,
     checkpoint_seconds: float = 60.0,
     listeners: Sequence[RunListener] = (),
     make_learner: "LearnerMaker | None" = None,
@@ -70,6 +72,7 @@ def find_tickets(
         jit: see `Trainer`.
         step: see `Trainer`; which one a stage was trained with is in its summary, and a
             stage that was interrupted goes on with the same one.
+        deterministic: the same bits for a seed on accelerators too; a CPU always gives them.
         checkpoint_seconds: time between checkpoints inside a level.
         listeners: hear of every stage and evaluation.
         make_learner: what trains the stages; None for `trainer_learner`.
@@ -88,6 +91,7 @@ def find_tickets(
         config = lth_tf.ExperimentConfig(network="lenet", iterations=2000, levels=8)
         run = lth_tf.find_tickets(config, data, "runs/mine/seed_0")
     """
+    devices.configure(deterministic)
     config = dataclasses.replace(config, dataset=data.name)
     check_batch_size(config, data)
     model = new_model(config, data, "init")

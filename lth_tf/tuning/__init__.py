@@ -69,6 +69,7 @@ class TicketTuner(keras_tuner.Tuner):
             enough nor as accurate as its own dense network; 0 trains all levels.
         jit: see `Trainer`.
         step: see `Trainer`.
+        deterministic: see `find_tickets`.
         checkpoint_seconds: time between checkpoints inside a level.
         overwrite: delete an earlier search in the folder first.
         about: what the run directories say beside their config: versions, device, data.
@@ -106,6 +107,7 @@ class TicketTuner(keras_tuner.Tuner):
         patience: int = 3,
         jit: str = "auto",
         step: str = "auto",
+        deterministic: bool = True,
         checkpoint_seconds: float = 60.0,
         overwrite: bool = False,
         about: dict[str, Any] | None = None,
@@ -116,7 +118,12 @@ class TicketTuner(keras_tuner.Tuner):
         self.project = Project(pathlib.Path(directory) / project_name)
         self._config, self._data = config, data
         self._tolerance, self._patience = tolerance, patience
-        self._jit, self._step, self._checkpoint_seconds = jit, step, checkpoint_seconds
+        self._how = {
+            "jit": jit,
+            "step": step,
+            "deterministic": deterministic,
+            "checkpoint_seconds": checkpoint_seconds,
+        }
         self._about = about or provenance(data=data_record(data), versions=versions("keras-tuner"))
         self._listener = listener or TuningListener()
         self._max_trials = max_trials
@@ -273,10 +280,8 @@ class TicketTuner(keras_tuner.Tuner):
                 config,
                 self._data,
                 run_dir,
-                jit=self._jit,
-                step=self._step,
-                checkpoint_seconds=self._checkpoint_seconds,
                 listeners=[self._listener, *listeners],
+                **self._how,
             )
 
     def _plan(self, config: ExperimentConfig) -> None:

@@ -1,7 +1,10 @@
 import pytest
 import tensorflow as tf
 
+import lth_tf
+from lth_tf.tickets import find
 from lth_tf.training import devices
+from tests.conftest import TINY
 
 
 @pytest.fixture
@@ -26,6 +29,14 @@ def test_configure(monkeypatch, calls, gpus, deterministic, expected):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
     devices.configure(deterministic)
     assert calls == expected
+
+
+def test_a_run_from_a_notebook_configures_them_too(monkeypatch, calls, digits, tmp_path):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    monkeypatch.setattr(find, "new_model", lambda *_: pytest.exit)
+    with pytest.raises(AttributeError):
+        lth_tf.find_tickets(TINY, digits, tmp_path / "run", deterministic=False)
+    assert calls == [("GPU:0", True)]
 
 
 def test_devices_in_use_are_left(monkeypatch, calls):
