@@ -14,42 +14,16 @@ from lth_tf.files import atomic_path
 
 from . import report, ticket
 from .arrays import part
+from .artifact import Artifact
 from .compaction.compact import NotCompactable, compact
 from .config import ExportOptions
 from .finetuning.finetune import cluster_weights, quantization_aware
-from .formats import FORMATS, Format, Stored, WriteOptions
+from .formats import FORMATS, Format, WriteOptions
 from .signature import signature_of
-from .size import SizeReport, kernel_arrays, size_report
+from .size import kernel_arrays, size_report
 from .ticket import Ticket
 from .timing import Latency, latency
-from .verification import Verification, verify
-
-
-@dataclasses.dataclass(frozen=True)
-class Artifact:
-    """A file that was written and verified.
-
-    Attributes:
-        path: the file or folder.
-        kind: name of the format.
-        dtype: what its weights are stored as.
-        size: its sizes; of the dense file 0 if that could not be written.
-        verification: how close it is to the model.
-        latency: its latency, if it was measured.
-        payload_bytes: what the kernels take in a SavedModel before deflate, else None.
-        stored: how its kernels are stored.
-        remarks: what is worth telling of it.
-    """
-
-    path: pathlib.Path
-    kind: str
-    dtype: str
-    size: SizeReport
-    verification: Verification
-    latency: Latency | None
-    payload_bytes: int | None = None
-    stored: tuple[Stored, ...] = ()
-    remarks: tuple[str, ...] = ()
+from .verification import verify
 
 
 def run(options: ExportOptions) -> list[Artifact]:

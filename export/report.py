@@ -2,20 +2,18 @@
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
 from lth_tf.cli.table import Column, table
 
+from .artifact import Artifact
 from .formats import FORMATS
 from .layers import Kernel, costs, parameters
 from .metrics import score
 from .signature import predict, signature_of
-
-if TYPE_CHECKING:
-    from .command import Artifact
-    from .ticket import Ticket
+from .ticket import Ticket
 
 _FILES = (
     Column("file", left=True, shrink=True),
@@ -43,7 +41,7 @@ _KERNELS = (
 )
 
 
-def text(artifacts: Sequence["Artifact"], source: "Ticket", small: keras.Model) -> str:
+def text(artifacts: Sequence[Artifact], source: Ticket, small: keras.Model) -> str:
     """Returns the tables of kernels and of files and what else is to say, lines joined.
 
     Args:
@@ -61,7 +59,7 @@ def text(artifacts: Sequence["Artifact"], source: "Ticket", small: keras.Model) 
     return "\n".join(lines)
 
 
-def as_json(artifacts: Sequence["Artifact"], source: "Ticket", small: keras.Model) -> str:
+def as_json(artifacts: Sequence[Artifact], source: Ticket, small: keras.Model) -> str:
     """Returns the same as one JSON object; numbers are those of `text`, unrounded."""
     value = {
         "model": source.title,
@@ -75,7 +73,7 @@ def as_json(artifacts: Sequence["Artifact"], source: "Ticket", small: keras.Mode
     return json.dumps(value, indent=1)
 
 
-def _file(artifact: "Artifact", source: "Ticket", small: keras.Model) -> dict[str, Any]:
+def _file(artifact: Artifact, source: Ticket, small: keras.Model) -> dict[str, Any]:
     size, time, verification = artifact.size, artifact.latency, artifact.verification
     return {
         "path": str(artifact.path),
@@ -107,21 +105,17 @@ def _file(artifact: "Artifact", source: "Ticket", small: keras.Model) -> dict[st
     }
 
 
-def _costs(
-    model: keras.Model, source: "Ticket", artifact: "Artifact | None" = None
-) -> list[Kernel]:
+def _costs(model: keras.Model, source: Ticket, artifact: Artifact | None = None) -> list[Kernel]:
     signature = signature_of(model, source.test.inputs)
     return costs(model, signature, artifact.stored if artifact else ())
 
 
-def _totals(model: keras.Model, source: "Ticket") -> dict[str, int]:
+def _totals(model: keras.Model, source: Ticket) -> dict[str, int]:
     flops = 2 * sum(kernel.multiply_adds for kernel in _costs(model, source))
     return {"parameters": parameters(model), "flops": flops}
 
 
-def _kernel_lines(
-    artifacts: Sequence["Artifact"], source: "Ticket", small: keras.Model
-) -> list[str]:
+def _kernel_lines(artifacts: Sequence[Artifact], source: Ticket, small: keras.Model) -> list[str]:
     """Returns one line a kernel and file, and parameters and FLOPs before and after."""
     costs_of = [_costs(small, source, artifact) for artifact in artifacts]
     rows = []
@@ -153,7 +147,7 @@ def _stored_cells(kernel: Kernel) -> list[str]:
     return ["-", "-"] if kernel.bytes is None else [f"{kernel.bytes:,}", kernel.how]
 
 
-def _row(artifact: "Artifact", source: "Ticket") -> list[str]:
+def _row(artifact: Artifact, source: Ticket) -> list[str]:
     size, time = artifact.size, artifact.latency
     speed = ("-", "-", "-")
     if time:
@@ -179,7 +173,7 @@ def _row(artifact: "Artifact", source: "Ticket") -> list[str]:
     ]
 
 
-def _model_line(source: "Ticket") -> str:
+def _model_line(source: Ticket) -> str:
     number = len(source.test)
     if source.train is None:
         return f"Verified on {number} random inputs only: give real ones with --examples=FILE.npy."
@@ -188,12 +182,12 @@ def _model_line(source: "Ticket") -> str:
     return f"Verified on {number:,} examples. The Keras model itself has {_model_score(source)}."
 
 
-def _model_score(source: "Ticket") -> str:
+def _model_score(source: Ticket) -> str:
     outputs = predict(source.signature, source.model, source.test.inputs)
     return score(outputs, source.test.labels, source.judge)
 
 
-def _agreement_line(artifact: "Artifact") -> str:
+def _agreement_line(artifact: Artifact) -> str:
     verification = artifact.verification
     return (
         f"{artifact.path.name}: {100 * verification.agreement:.2f} % of the predictions are the "

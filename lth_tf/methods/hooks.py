@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-    from lth_tf.methods.base import Ticket
+    from lth_tf.methods.ticket import Ticket
 
     Gradients = Mapping[str, tf.Tensor]
 

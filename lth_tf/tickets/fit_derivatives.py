@@ -1,6 +1,6 @@
 """Derivatives of the compiled model in `fit`, for criteria that ask for them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from lth_tf.errors import UsageError
 from lth_tf.masking.layers import layers_of
-from lth_tf.tickets.running_fit import training_examples
 from lth_tf.training.derivatives import Derivatives
 
 EXAMPLES = 500
@@ -21,14 +20,12 @@ class FitDerivatives(Derivatives):
 
     Args:
         model: masked and compiled.
-        fit: what `running_fit` returned.
-        seed: decides which examples, of arrays.
+        examples: returns that many training examples: inputs, labels and weights, in batches.
     """
 
-    def __init__(self, model: keras.Model, fit: dict[str, Any], seed: int):
+    def __init__(self, model: keras.Model, examples: Callable[[int], list[tuple[Any, Any, Any]]]):
         self._model = model
-        self._fit = {name: fit.get(name) for name in ("x", "y", "sample_weight")}
-        self._seed = seed
+        self._examples = examples
 
     @property
     def model(self) -> keras.Model:
@@ -37,7 +34,7 @@ class FitDerivatives(Derivatives):
 
     def batches(self) -> Iterator[tuple[Any, float]]:
         """Yields inputs, labels and weights."""
-        batches = training_examples(self._fit, EXAMPLES, self._seed)
+        batches = self._examples(EXAMPLES)
         sizes = [len(keras.tree.flatten(inputs)[0]) for inputs, _, _ in batches]
         for batch, size in zip(batches, sizes, strict=True):
             yield _tensors(batch), size / sum(sizes)
@@ -61,7 +58,7 @@ class FitDerivatives(Derivatives):
         Raises:
             UsageError: if an input takes no real numbers.
         """
-        inputs, _, _ = training_examples(self._fit, 1, self._seed)[0]
+        inputs, _, _ = self._examples(1)[0]
         kinds = {np.asarray(leaf).dtype.kind for leaf in keras.tree.flatten(inputs)}
         embedding = any(
             isinstance(layer, keras.layers.Embedding) for layer in layers_of(self._model)

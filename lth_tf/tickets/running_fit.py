@@ -192,7 +192,10 @@ def derivatives(model: keras.Model, fit: dict[str, Any], seed: int) -> Network |
     """
     if keras.backend.backend() != "tensorflow":
         return None
-    return fit_derivatives.FitDerivatives(model, fit, seed)
+    given = {name: fit.get(name) for name in ("x", "y", "sample_weight")}
+    return fit_derivatives.FitDerivatives(
+        model, lambda count: training_examples(given, count, seed)
+    )
 
 
 def _batches(data: Any) -> Iterator[Any]:

@@ -94,7 +94,7 @@ def test_a_temperature_means_the_same_for_logits_and_probabilities():
             get_masks(model),
             get_weights(logits),
             {},
-            network=FitDerivatives(model, {"x": INPUTS, "y": LABELS}, 0),
+            network=FitDerivatives(model, lambda count: [(INPUTS, LABELS, None)]),
         )
         found.append(context.gradients(200.0)["hidden/kernel"])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-3, atol=1e-7)
