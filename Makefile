@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := --dataset=digits --iterations=1000 --levels=16 --eval_interval=20 --test_interval=20
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs tutorials clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m experiments.lenet $(DEMO)
@@ -18,6 +18,9 @@ lint: $(VENV)/.tested
 
 docs: $(VENV)/.tested
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+tutorials: $(VENV)/.tested
+	$(BIN)/python docs/execute.py
 
 $(VENV)/.installed: setup.cfg setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from experiments.figures import FIGURES
@@ -172,22 +171,3 @@ def test_the_examples_work_together(examples, tiny, tmp_path):
     assert run_dir.config() == config
     files = {file.name for file in report([str(run_dir.path)])}
     assert {"tickets.png", "seconds.png"} <= files
-
-
-def test_readme_examples(tmp_path, monkeypatch, capsys):
-    readme = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
-    in_fit, in_loop, by_hand = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    monkeypatch.chdir(tmp_path)
-    names = {}
-    exec(compile(in_fit, "README.md", "exec"), names)
-    run_dir = RunDir("runs/mine/seed_0")
-    assert [stage.level for stage in run_dir.finished()] == list(range(9))
-    assert run_dir.summary(Stage(8))["remaining"] == 1242  # 6400 and 1000, each * 0.8 ** 8
-    assert run_dir.summary(Stage(8))["final_test_accuracy"] > 0.8
-    assert "% remaining" in capsys.readouterr().out
-    exec(compile(in_loop, "README.md", "exec"), names)
-    assert [stage.level for stage in names["run"].finished()] == list(range(5))
-    assert names["run"].summary(Stage(4))["final_test_accuracy"] > 0.85
-    exec(compile(by_hand, "README.md", "exec"), names)
-    assert np.count_nonzero(names["masked"].layers[0].kernel.numpy()) == 128
-    assert (tmp_path / "ticket.keras").exists() and (tmp_path / "masked.keras").exists()
