@@ -165,10 +165,12 @@ def load_data(config: ExperimentConfig, options: RunOptions) -> "Data":
 
 
 def event_writers(run_dir: RunDir, options: RunOptions) -> list:
-    """Returns the listeners that `--tensorboard` asks for."""
+    """Returns the listeners that `--tensorboard` asks for, and says how to look at the events."""
     if not options.tensorboard:
         return []
-    return [tensorboard.EventWriter(run_dir.path / "tensorboard")]
+    folder = run_dir.path / "tensorboard"
+    print(tensorboard.how_to_look(folder))
+    return [tensorboard.EventWriter(folder)]
 
 
 def _print_plan(

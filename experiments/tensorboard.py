@@ -1,5 +1,6 @@
 """TensorBoard event files of a running experiment."""
 
+import importlib.util
 import pathlib
 
 import tensorflow as tf
@@ -8,6 +9,13 @@ from tensorflow.compat.v1 import Summary
 from lth_tf.runs.history import Evaluation
 from lth_tf.runs.stage import Stage
 from lth_tf.tickets.listener import RunListener
+
+
+def how_to_look(folder: pathlib.Path) -> str:
+    """Returns one line on how to look at the events in a folder; writing needs no package."""
+    there = importlib.util.find_spec("tensorboard") is not None
+    install = "" if there else "pip install tensorboard (it is not installed), then "
+    return f"To look at the events: {install}tensorboard --logdir={folder}"
 
 
 class EventWriter(RunListener):

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from experiments import tensorboard
 from lth_tf.config import METHODS
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
@@ -202,8 +203,20 @@ def test_preset_and_flags_after_it(program):
     assert "levels" not in done.out.splitlines()[-1]
 
 
+@pytest.mark.parametrize(("found", "said"), [(None, "pip install tensorboard"), ("spec", "")])
+def test_tensorboard_that_is_missing_is_said(found, said, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: found)
+    line = tensorboard.how_to_look(pathlib.Path("runs/x/tensorboard"))
+    assert line.endswith("tensorboard --logdir=runs/x/tensorboard") and "\n" not in line
+    assert ("pip install" in line) == bool(said)
+
+
 def test_tensorboard_events(program, tmp_path):
-    assert program("experiments.lenet", *QUICK, "--levels=0", "--tensorboard").code == 0
+    done = program("experiments.lenet", *QUICK, "--levels=0", "--tensorboard")
+    assert done.code == 0, done.err
+    (line,) = re.findall(r"^To look at the events: .*$", done.out, re.MULTILINE)
+    assert re.search(r"tensorboard --logdir=runs/lenet/\S+/seed_0/tensorboard$", line)
+    assert done.out.index(line) < done.out.index("early stop")
     (events,) = tmp_path.rglob("events.out.tfevents*")
     assert events.parent.parts[-2:] == ("tensorboard", "level_00")
     from tensorflow.compat.v1.train import summary_iterator

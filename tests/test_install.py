@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 
 import pytest
@@ -29,10 +30,11 @@ def without_checkout():
 def sources(tmp_path_factory):
     """A copy, because building leaves files behind."""
     copy = tmp_path_factory.mktemp("sources")
-    for folder in FOLDERS:
+    for folder in (*FOLDERS, "docs"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / file, copy)
+    for file in ROOT.iterdir():
+        if file.is_file() and file.name != ".git":
+            shutil.copy(file, copy)
     return copy
 
 
@@ -89,6 +91,18 @@ def test_every_module_and_no_other_top_level_package_is_in_the_wheel(installed):
         home = packages / ("lth_tf" if folder == "lth_tf" else f"lth_tf/{folder}")
         there = {path.relative_to(home) for path in home.rglob("*.py")}
         assert here <= there, here - there
+
+
+def test_the_source_archive_holds_pictures_changes_and_documentation(sources, tmp_path):
+    code = f"from setuptools import build_meta; build_meta.build_sdist({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=sources, check=True, capture_output=True)
+    (archive,) = tmp_path.glob("lth_tf-*.tar.gz")
+    with tarfile.open(archive) as files:
+        held = {name.partition("/")[2] for name in files.getnames()}
+    assert {"CHANGELOG.md", "WORKSPACE.md", "LICENSE", "Makefile", "mkdocs.yml"} <= held
+    for folder in ("experiments/measured", "docs", "docs/api", "docs/tutorials"):
+        here = {f"{folder}/{file.name}" for file in (ROOT / folder).iterdir() if file.is_file()}
+        assert here <= held, here - held
 
 
 def test_a_project_keeps_its_modules_of_the_same_names(call):
