@@ -104,11 +104,13 @@ class Display(RunListener):
             f"validation {evaluation.validation_loss:.4f}, "
             f"{100 * evaluation.validation_accuracy:.2f} %"
         )
-        self._bar.set_postfix_str(validation, refresh=False)
+        if self._bar is not None:
+            self._bar.set_postfix_str(validation, refresh=False)
         self._life.news = (
             f"{stage}: iteration {evaluation.iteration:,} of {self._iterations:,}, {validation}"
         )
-        self._bar.update(evaluation.iteration - self._bar.n)
+        if self._bar is not None:
+            self._bar.update(evaluation.iteration - self._bar.n)
         self._estimate(evaluation.iteration)
 
     def interrupted(self, stage: Stage, iteration: int) -> None:

@@ -88,7 +88,8 @@ class GradualTraining:
         """
         config = self._config
         update_step = _update_step(self._model)
-        self._best_loss, self._best = np.inf, {}
+        self._best_loss: float = np.inf
+        self._best: dict[str, np.ndarray] = {}
         yield self._evaluation(0, None)
         iteration = 0
         while iteration < config.iterations:

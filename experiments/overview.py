@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from lth_tf.cli.table import Column, table
+from lth_tf.errors import UsageError
 from lth_tf.options import Options, option
 from lth_tf.runs.rows import Row
 from lth_tf.tickets import judging
@@ -46,7 +47,8 @@ def show(
         rows_of: makes rows of runs.
         options: where the rows go.
     """
-    runs = find_runs(folders, left_out := [])
+    left_out: list[UsageError] = []
+    runs = find_runs(folders, left_out)
     rows = rows_of(runs)
     print(text(_names_from(pathlib.Path(folders[0]), rows) if len(folders) == 1 else rows))
     for error in left_out:

@@ -51,6 +51,8 @@ def render(
     """
     sections = "".join(_section(figure) for figure in figures)
     paragraphs = "".join(f"<p>{html.escape(note)}</p>\n" for note in notes)
+    # Its type does not say that the snippet has a default.
+    libraries = vl_convert.javascript_bundle()  # type: ignore[call-arg]
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -71,7 +73,7 @@ def render(
 <div class="scroll">{_numbers(levels)}</div>
 </details>
 <script type="module">
-{vl_convert.javascript_bundle()}
+{libraries}
 {SCRIPT}
 </script>
 </body>

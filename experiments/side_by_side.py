@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from lth_tf import signals
+from lth_tf.cli import process
 from lth_tf.config import ExperimentConfig, RunOptions
 from lth_tf.errors import RunError
 
@@ -82,7 +83,7 @@ class _Children:
             )
             self._running.append(child)
         with child:
-            for line in child.stdout:
+            for line in process.piped(child.stdout):
                 print(f"seed {config.seed} | {line}", end="", flush=True)
         with self._lock:
             self._running.remove(child)

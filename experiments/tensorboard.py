@@ -37,7 +37,8 @@ class EventWriter(RunListener):
     def evaluated(self, stage: Stage, evaluation: Evaluation) -> None:
         """Adds the evaluation's numbers; those that were not measured are left out."""
         numbers = evaluation.to_json()
-        self._write(numbers, numbers.pop("iteration"))
+        del numbers["iteration"]
+        self._write(numbers, evaluation.iteration)
 
     def stage_finished(self, stage: Stage, summary: dict) -> None:
         """Closes the event file."""
@@ -46,6 +47,8 @@ class EventWriter(RunListener):
             self._writer = None
 
     def _write(self, numbers: dict[str, float], step: int) -> None:
+        if self._writer is None:
+            return
         # tf.summary.scalar would need the tensorboard package to be installed here.
         values = [Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
         with self._writer.as_default():

@@ -125,7 +125,7 @@ def examples(window: int, topics: int = 0) -> list[tuple[np.ndarray, np.ndarray]
     if 0 < topics < 10:
         raise UsageError(f"Expected topics to be 0 or at least 10. Received: topics={topics}.")
     texts = [text for _, text in sorted(pydoc_data.topics.topics.items())][: topics or None]
-    splits = ([], [], [])
+    splits: tuple[list[np.ndarray], ...] = ([], [], [])
     for i, text in enumerate(texts):
         splits[{8: 1, 9: 2}.get(i % 10, 0)].append(encode(text))
     return [_windows(np.concatenate(parts), window) for parts in splits]

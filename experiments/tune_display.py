@@ -85,6 +85,8 @@ class TuneDisplay(TuningListener):
 
     def evaluated(self, stage: Stage, evaluation: Evaluation) -> None:
         """Moves the bar to the evaluation's iteration."""
+        if self._bar is None:
+            return
         self._bar.set_postfix_str(
             f"level {stage.level}, validation {100 * evaluation.validation_accuracy:.2f} %",
             refresh=False,
@@ -146,7 +148,7 @@ def cells(result: Result) -> list[str]:
     """Returns a trial's cells of the table."""
     outcome = result.outcome
     level = "-" if outcome.level is None else str(outcome.level)
-    remaining = f"{100 * outcome.density:.2f}" if outcome.accurate else "-"
+    remaining = f"{100 * outcome.density:.2f}" if outcome.accurate and outcome.density else "-"
     accuracy = "diverged" if outcome.accuracy is None else f"{100 * outcome.accuracy:.2f} %"
     return [
         str(result.trial),
@@ -182,7 +184,7 @@ def _best(best: Result, project: Project) -> list[str]:
     dense = judge_runs([project.dense])
     if dense.nothing:
         return [told(dense)]
-    if not outcome.accurate:
+    if not outcome.accurate or outcome.density is None:
         return [
             "No trial has a level within the tolerance. Try a larger --tolerance, more "
             "--max_trials, or more --iterations."

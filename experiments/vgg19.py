@@ -12,6 +12,8 @@ Expected (paper): at rate 0.1 no winning ticket; at 0.01 within a point of the d
 network down to 3.5 % of the weights; with warm-up tickets down to 1.5 %.
 """
 
+from typing import Any
+
 from lth_tf.config import ExperimentConfig
 
 from . import cli
@@ -36,7 +38,7 @@ CONFIG = ExperimentConfig(
     test_interval=1_000,
 )
 
-PRESETS = {
+PRESETS: dict[str, dict[str, Any]] = {
     "low_lr": {"learning_rate": 0.01},
     "warmup": {"warmup_iterations": 10_000},
 }

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -69,33 +70,41 @@ def _refuse_missing_data(options: ExportOptions, source: Ticket, forms: list[For
             "Expected --examples=FILE.npy for int8 .tflite files: their ranges are chosen on real "
             "inputs. Received: none."
         )
-    finetune = options.cluster or options.qat
-    if finetune and (source.train is None or source.train.labels is None):
+    if options.cluster or options.qat:
+        _classified(options, source)
+
+
+def _classified(options: ExportOptions, source: Ticket) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the inputs and labels that fine-tuning trains on."""
+    train = source.train
+    if train is None or not isinstance(train.labels, np.ndarray):
         raise UsageError(
             "Expected --examples=FILE.npz with inputs x and labels y for --cluster and --qat. "
             f"Received: --examples={options.examples!r}."
         )
-    if finetune and len(source.train.inputs) != 1:
+    if len(train.inputs) != 1:
         raise UsageError(
             "Expected a classifier of one input for --cluster and --qat. Received: one with the "
-            f"inputs {', '.join(source.train.inputs)}."
+            f"inputs {', '.join(train.inputs)}."
         )
+    (inputs,) = train.inputs.values()
+    return inputs, train.labels
 
 
 def _finetuned(source: Ticket, options: ExportOptions, say: Callable[..., None]) -> keras.Model:
     if not options.cluster and not options.qat:
         return source.model
-    arguments = {
+    arguments: dict[str, Any] = {
+        "clusters": options.cluster,
         "epochs": options.finetune_epochs,
         "learning_rate": options.finetune_learning_rate,
     }
-    (inputs,) = source.train.inputs.values()
-    train = (source.model, inputs, source.train.labels)
+    inputs, labels = _classified(options, source)
     if options.qat:
         say("Fine-tuning for int8 ...", flush=True)
-        return quantization_aware(*train, clusters=options.cluster, **arguments)
+        return quantization_aware(source.model, inputs, labels, **arguments)
     say(f"Fine-tuning to {options.cluster} values a kernel ...", flush=True)
-    return cluster_weights(*train, clusters=options.cluster, **arguments)
+    return cluster_weights(source.model, inputs, labels, **arguments)
 
 
 def _compacted(model: keras.Model, say: Callable[..., None]) -> keras.Model:

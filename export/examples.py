@@ -93,7 +93,7 @@ def read(path: pathlib.Path, signature: Signature) -> Examples:
         inputs = named(signature, [arrays.pop(name) for name in names])
     except UsageError as error:
         raise UsageError(f"{error} The examples are those of {path}.") from error
-    labels = arrays.pop(LABELS, None)
+    labels: np.ndarray | Arrays | None = arrays.pop(LABELS, None)
     if labels is None and arrays:
         labels = arrays
     for array in labels.values() if isinstance(labels, dict) else [labels]:

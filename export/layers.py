@@ -121,8 +121,8 @@ def _uses(layer: keras.layers.Layer, variable: keras.Variable, inputs: Any, outp
         produced = math.prod(lengths[axis] for axis in weights if axis in outs and axis not in ins)
         return math.prod(after) / max(1, produced)
     if isinstance(layer, keras.layers.RNN):
-        places = math.prod(after[-3:-1]) if len(variable.shape) == 4 else 1
-        return before[0] * before[1] * places
+        each = math.prod(after[-3:-1]) if len(variable.shape) == 4 else 1
+        return before[0] * before[1] * each
     transposed = "Transpose" in type(layer).__name__
     shape = before if transposed else after
     channels_first = getattr(layer, "data_format", None) == "channels_first"

@@ -3,6 +3,7 @@
 import pathlib
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 from lth_tf.cli.table import Column
@@ -130,10 +131,10 @@ def _against_dense(
         return row
     for size in _BATCHES:
         batch = part(inputs, 0, size)
-        timed = _tried(lambda batch=batch: latency(*files, batch, seconds), remarks)
+        timed = _tried(partial(latency, files[0], files[1], batch, seconds), remarks)
         row[f"speed_{size}"] = timed.speedup if timed else None
     for prefix, file in (("", files[0]), ("dense_", files[1])):
-        cost: Load | None = _tried(lambda file=file: load_cost(file), remarks)
+        cost: Load | None = _tried(partial(load_cost, file), remarks)
         row[f"{prefix}load_seconds"] = cost.seconds if cost else None
         row[f"{prefix}load_megabytes"] = cost.megabytes if cost else None
     return row | {"remark": "; ".join(dict.fromkeys(remarks))}

@@ -26,6 +26,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lth_tf import files
 from lth_tf.cli.kept import serve
 from lth_tf.lazy import lazy_imports
 
@@ -53,7 +54,7 @@ def run(format: str, path: str, examples: str, folder: str, runtimes: list[str])
             continue
         fixed = runner.batch_size
         outputs = in_batches(runner, arrays, fixed or _BATCH, fixed=bool(fixed), first=_FIRST)
-        np.savez(pathlib.Path(folder, f"{runtime.name}.npz"), **outputs)
+        files.save_arrays(pathlib.Path(folder, f"{runtime.name}.npz"), outputs)
 
 
 def time_both(format: str, paths: list[str], examples: str, seconds: float) -> None:
@@ -116,7 +117,8 @@ def _milliseconds(call: Callable[[], object], seconds: float) -> float:
 
 def _do(action: str, request: str) -> None:
     arguments = json.loads(pathlib.Path(request).read_text())
-    {"run": run, "time": time_both, "load": load}[action](**arguments)
+    actions: dict[str, Callable[..., None]] = {"run": run, "time": time_both, "load": load}
+    actions[action](**arguments)
 
 
 if __name__ == "__main__":

@@ -82,10 +82,10 @@ def signature_of(model: keras.Model, examples: Any = None) -> Signature:
     _refuse_stateful(model)
     called = called_with(model)
     if called is not None:
-        arguments = {"": keras.tree.map_structure(_spec, called)}
+        by_name = {"": keras.tree.map_structure(_spec, called)}
     else:
-        arguments = _first_call(model, examples)
-    keys, arguments = list(arguments), tuple(arguments.values())
+        by_name = _first_call(model, examples)
+    keys, arguments = list(by_name), tuple(by_name.values())
     flat = keras.tree.flatten(arguments)
     names = _names(keys, arguments, flat)
     specs = {

@@ -8,6 +8,7 @@ import warnings
 import keras
 
 from lth_tf import datasets
+from lth_tf.config import ExperimentConfig, FitConfig
 from lth_tf.errors import UsageError
 from lth_tf.masking.model import load_model
 from lth_tf.masking.stripping import strip
@@ -88,10 +89,10 @@ def load(
     model = load_ticket(run_dir, level, weights=weights, scale=False)
     trained = weights == "trained"
     signature = signature_of(model)
-    if config.kind == "fit":
+    if isinstance(config, FitConfig):
         test, train = _given_or_random(examples, signature)
     else:
-        test, train = _data(run_dir, data_dir, model)
+        test, train = _data(run_dir, config, data_dir, model)
     density = run_dir.summary(Stage(level))["density"]
     ticket = Ticket(
         model=model,
@@ -120,7 +121,7 @@ def load_file(path: str | os.PathLike, *, examples: str = "") -> Ticket:
     path = pathlib.Path(path)
     if path.suffix != ".keras" or not path.is_file():
         raise UsageError(f"Expected a .keras file. Received: --model={path}.")
-    model = strip(load_model(path, compile=False))
+    model = strip(load_model(str(path), compile=False))
     signature = signature_of(model)
     test, train = _given_or_random(examples, signature)
     name, folder = path.stem, path.parent / "export"
@@ -136,9 +137,10 @@ def _pruned(ticket: Ticket) -> Ticket:
     return ticket
 
 
-def _data(run_dir: RunDir, data_dir: str, model: keras.Model) -> tuple[Examples, Examples | None]:
+def _data(
+    run_dir: RunDir, config: ExperimentConfig, data_dir: str, model: keras.Model
+) -> tuple[Examples, Examples | None]:
     """Returns what a run's model is tested with, and what it was trained on."""
-    config = run_dir.config()
     # runs/<experiment>/<name>/seed_<k>; experiments keep decoded data in runs/.cache.
     caches = [folder / ".cache" for folder in run_dir.path.absolute().parents[2:3]]
     data = datasets.load(
@@ -149,11 +151,11 @@ def _data(run_dir: RunDir, data_dir: str, model: keras.Model) -> tuple[Examples,
         data_dir=data_dir or run_dir.provenance()["data"].get("data_dir", ""),
         cache_dir=next((cache for cache in caches if cache.is_dir()), None),
     )
-    prepared = [
+    test, train = (
         Examples({INPUT: data.preprocessing(split.inputs)}, split.labels)
         for split in (data.test, data.train)
-    ]
-    return tuple(prepared)
+    )
+    return test, train
 
 
 def _given_or_random(examples: str, signature: Signature) -> tuple[Examples, Examples | None]:
@@ -170,6 +172,6 @@ def _judge(path: pathlib.Path) -> Judge | None:
         with warnings.catch_warnings():
             # Nothing is trained here, so what an optimizer had saved does not matter.
             warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
-            return compiled_metrics(load_model(path))
+            return compiled_metrics(load_model(str(path)))
     except Exception:  # a loss or metric of the user's own, or a damaged one
         return None

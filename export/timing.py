@@ -7,8 +7,7 @@ import pathlib
 import tempfile
 from typing import Any
 
-import numpy as np
-
+from lth_tf import files
 from lth_tf.cli.process import run_program
 from lth_tf.errors import UsageError
 
@@ -78,7 +77,7 @@ def latency(
         )
     arrays = example if isinstance(example, dict) else {"inputs": example}
     with tempfile.TemporaryDirectory() as folder:
-        np.savez(pathlib.Path(folder, "examples.npz"), **arrays)
+        files.save_arrays(pathlib.Path(folder, "examples.npz"), arrays)
         request = {
             "format": one.name,
             "paths": paths,

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from lth_tf import files
 from lth_tf.cli.kept import ask
 from lth_tf.cli.process import ProgramError
 from lth_tf.errors import RunError, UsageError
@@ -166,7 +167,7 @@ def _run(
     """Returns runtime -> outputs, of runtimes that share a process and take such files."""
     names = [runtime.name for runtime in runtimes]
     with tempfile.TemporaryDirectory() as folder:
-        np.savez(f"{folder}/examples.npz", **examples)
+        files.save_arrays(f"{folder}/examples.npz", examples)
         request = {
             "format": form.name,
             "path": str(path.absolute()),

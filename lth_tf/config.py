@@ -67,6 +67,23 @@ class ProcedureConfig(Options):
             )
         self.method.check(self)
 
+    @property
+    def iterations(self) -> int | None:
+        """Iterations of a level, None where they are not known before it."""
+        return None
+
+    def known_iterations(self) -> int:
+        """Returns the iterations of a level.
+
+        Raises:
+            UsageError: if they are not known, as in a fit that has not begun.
+        """
+        if self.iterations is None:
+            raise UsageError(
+                "Expected a known number of iterations a level. Received: iterations=None."
+            )
+        return self.iterations
+
     def as_dict(self, in_run_name: bool = False) -> dict[str, Any]:
         """Returns field name -> value; the run's name has the levels if rates follow from them."""
         found = super().as_dict(in_run_name)

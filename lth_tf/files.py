@@ -18,7 +18,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -89,8 +89,18 @@ def write_arrays(
     path: pathlib.Path, arrays: dict[str, np.ndarray], *, compress: bool = False
 ) -> None:
     """Writes an .npz file, whole or not at all; see `atomic_path`."""
-    with atomic_path(path) as partial, open(partial, "wb") as file:
-        (np.savez_compressed if compress else np.savez)(file, **arrays)
+    with atomic_path(path) as partial:
+        save_arrays(partial, arrays, compress=compress)
+
+
+def save_arrays(
+    path: str | os.PathLike, arrays: Mapping[str, np.ndarray], *, compress: bool = False
+) -> None:
+    """Writes an .npz file where nobody else looks, e.g. in a temporary folder."""
+    # numpy's type of savez takes every keyword for one of its own.
+    save: Callable[..., None] = np.savez_compressed if compress else np.savez
+    with open(path, "wb") as file:
+        save(file, **arrays)
 
 
 def write_json(path: pathlib.Path, value: dict[str, Any]) -> None:

@@ -99,14 +99,14 @@ def forget_layer(layer: keras.layers.Layer, attribute: str) -> None:
         delattr(layer, attribute)
 
 
-def has_default_config(layer_class: type) -> bool:
+def has_default_config(layer_class: type[keras.layers.Layer]) -> bool:
     """True if Keras writes a layer's config from the arguments that it was made with."""
     return getattr(layer_class.get_config, "_is_default", False)
 
 
 def mark_default_config(get_config: Callable) -> Callable:
     """Tells Keras that a function calls its own way of writing a config."""
-    get_config._is_default = True
+    vars(get_config)["_is_default"] = True
     return get_config
 
 
@@ -231,7 +231,8 @@ def forget_compiled_functions(variables: Iterable[keras.Variable]) -> None:
     variables = list(variables)
     ids = {id(variable) for variable in variables}
     handles: set[int] = set()
-    models, functions = _kinds(keras.Model), set()
+    models = _kinds(keras.Model)
+    functions: set[type] = set()
     if keras.backend.backend() == "tensorflow":
         handles, functions = _handles(variables), _kinds(tensorflow_internals.Function)
     kinds = models | functions
@@ -242,7 +243,7 @@ def forget_compiled_functions(variables: Iterable[keras.Variable]) -> None:
             tensorflow_internals.forget_traces(item, handles)
 
 
-def _kinds(base: type) -> set[type]:
+def _kinds(base: Any) -> set[type]:
     return {base}.union(*(_kinds(kind) for kind in type.__subclasses__(base)))
 
 

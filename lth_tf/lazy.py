@@ -3,7 +3,7 @@
 import builtins
 import contextlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from etils import epy
@@ -90,15 +90,15 @@ def _relative_too() -> Iterator[None]:
 
     def import_(
         name: str,
-        module_globals: dict[str, Any] | None = None,
-        module_locals: dict[str, Any] | None = None,
-        fromlist: tuple[str, ...] = (),
+        globals: Mapping[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,
+        fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> Any:
         if level:
-            package = (module_globals or {}).get("__package__")
+            package = (globals or {}).get("__package__")
             name = importlib.util.resolve_name("." * level + name, package)
-        return lazily(name, module_globals, module_locals, fromlist)
+        return lazily(name, globals, locals, fromlist)
 
     builtins.__import__ = import_
     try:

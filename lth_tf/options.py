@@ -56,6 +56,7 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+@dataclasses.dataclass(frozen=True)
 class Options:
     """Base of the option dataclasses: checks every field against its type and bounds.
 
@@ -195,7 +196,7 @@ def _parts(field: dataclasses.Field, value: Any) -> Any:
     return tuple(given[kind] for kind in known if kind in given and given[kind] != kind())
 
 
-def value_type(field: dataclasses.Field) -> tuple[type, bool]:
+def value_type(field: dataclasses.Field) -> tuple[Any, bool]:
     """Returns a field's type and whether None is allowed.
 
     Example:

@@ -24,10 +24,10 @@ __all__ = [
     "tflite_schema",
 ]
 
-Function = polymorphic_function.Function
+Function: Any = polymorphic_function.Function
 
 
-def forget_traces(function: Function, handles: Iterable[int]) -> None:
+def forget_traces(function: Any, handles: Iterable[int]) -> None:
     """Makes a `tf.function` be traced anew if it has captured one of some resource handles.
 
     Args:

@@ -83,7 +83,7 @@ def converted_variables(model: keras.Model, copy: tf_keras.Model) -> dict[str, t
         copy: what `convert_model` made of it.
     """
     paths = {id(variable): path for path, variable in weight_variables(model).items()}
-    found = {}
+    found: dict[str, tf.Variable] = {}
     for layer in model.layers:
         if layer.weights:
             pairs = zip(layer.weights, copy.get_layer(layer.name).weights, strict=True)
@@ -97,7 +97,7 @@ def convert_optimizer(optimizer: keras.optimizers.Optimizer) -> tf_keras.optimiz
     return kind(**_arguments(kind, optimizer.get_config()))
 
 
-def _arguments(kind: type, config: dict[str, Any]) -> dict[str, Any]:
+def _arguments(kind: Any, config: dict[str, Any]) -> dict[str, Any]:
     """Returns what a tf_keras class accepts of the config of its Keras 3 namesake."""
     accepted = set(inspect.signature(kind.__init__).parameters)
     # Dicts are initializers, regularizers and types; the weights are set afterwards.

@@ -18,6 +18,9 @@ with lazy_imports():
     # By another name: the module itself is an attribute of this package too.
     from . import picture as _picture
 
+# What layers of charts are to altair.
+Chart = alt.LayerChart | alt.FacetChart
+
 FIGURES = Registry("figure", package=__name__)
 
 
@@ -37,7 +40,7 @@ class Figure:
     name: str
     title: str
     caption: str
-    charts: list[alt.LayerChart]
+    charts: list[Chart]
     subject: str = ""
     colours: Palette = dataclasses.field(default_factory=dict)
 
@@ -64,6 +67,8 @@ class Numbers:
 
 
 Draw = Callable[[Numbers], Figure | None]
+# Figure -> its place in the report.
+_PLACES: dict[Draw, int] = {}
 
 
 def register(name: str, order: int = 100) -> Callable[[Draw], Draw]:
@@ -75,7 +80,7 @@ def register(name: str, order: int = 100) -> Callable[[Draw], Draw]:
     """
 
     def decorate(draw: Draw) -> Draw:
-        draw.order = order
+        _PLACES[draw] = order
         return FIGURES.register(name)(draw)
 
     return decorate
@@ -88,7 +93,7 @@ def figures(numbers: Numbers, subject: str = "") -> list[Figure]:
         numbers: what they are drawn from.
         subject: what they are of, e.g. network and data set.
     """
-    drawn = [draw(numbers) for draw in sorted(FIGURES.items().values(), key=lambda d: d.order)]
+    drawn = [draw(numbers) for draw in sorted(FIGURES.items().values(), key=_PLACES.__getitem__)]
     colours = palette(numbers.levels, nearest_densities(numbers.curves, numbers.densities))
     return [
         dataclasses.replace(figure, subject=subject, colours=colours)

@@ -7,11 +7,12 @@ from typing import Any
 import altair as alt
 
 from ..results import Row
+from . import Chart
 
 REMAINING = "% of weights remaining"
 
 
-def against_size(rows: list[Row], field: str, title: str, colour: str) -> alt.LayerChart:
+def against_size(rows: list[Row], field: str, title: str, colour: str) -> Chart:
     """Returns a field against the weights remaining, a curve for each value of `colour`.
 
     A dashed line is the mean of a series' dense network.
@@ -45,7 +46,7 @@ def mean_and_band(
     title: str,
     colour: alt.Color,
     domain: tuple[float, float] | None = None,
-) -> alt.LayerChart:
+) -> Chart:
     """Returns the mean of a field as a line, and from its smallest to its largest as a band.
 
     Args:

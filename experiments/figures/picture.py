@@ -23,7 +23,7 @@ def png(figure: Figure, pixels: float = 2) -> bytes:
     for chart in charts:
         chart.pop("$schema", None), chart.pop("config", None)
         chart |= {"width": _WIDTH, "height": _HEIGHT}
-    fields = {}
+    fields: dict[str | None, list[dict[str, Any]]] = {}
     for part in _encodings(charts):
         colour = part.get("color", {})
         fields.setdefault(colour.get("field"), []).append(colour)

@@ -14,8 +14,7 @@ def evaluation(options) -> Iterator[Result]:
     """Measures LeNet with and without validation and test, and what a level ends with."""
     config = config_of("lenet")
 
-    def rate(*sizes: int | None) -> Rate:
-        validation, interval, test_interval = sizes
+    def rate(validation: int, interval: int | None, test_interval: int) -> Rate:
         trainer = trainer_of(
             config, model_of(config), validation, interval, test_interval=test_interval
         )

@@ -1,8 +1,8 @@
 """One process on all cores beside one process a core."""
 
+import functools
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 
 from lth_tf.cli import process
@@ -29,7 +29,7 @@ def _together(shares: list[set[int]]) -> float:
             stdout=subprocess.PIPE,
             text=True,
             env=process.environment(),
-            preexec_fn=lambda share=share: os.sched_setaffinity(0, share),
+            preexec_fn=functools.partial(os.sched_setaffinity, 0, share),
         )
         for share in shares
     ]
@@ -44,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

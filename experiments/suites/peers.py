@@ -25,7 +25,7 @@ def peers(options) -> Iterator[Result]:
         rates = {}
         for name in modules:
             child = stack.enter_context(_process(f"{programs.__name__}.{name}"))
-            if child.stdout.readline().strip() == programs.READY:
+            if process.piped(child.stdout).readline().strip() == programs.READY:
                 rates[name] = _rate(child, options.seconds)
             else:
                 print(f"{name} is left out: {_last_line(child)}", flush=True)
@@ -49,18 +49,20 @@ def _process(module: str) -> Iterator[subprocess.Popen]:
         child.wait()
         for stream in (child.stdin, child.stdout, child.stderr):
             with contextlib.suppress(BrokenPipeError):
-                stream.close()
+                process.piped(stream).close()
 
 
 def _rate(child: subprocess.Popen, seconds: float) -> Callable[[], float]:
+    asked, told = process.piped(child.stdin), process.piped(child.stdout)
+
     def rate() -> float:
-        child.stdin.write(f"{seconds}\n")
-        child.stdin.flush()
-        return float(child.stdout.readline())
+        asked.write(f"{seconds}\n")
+        asked.flush()
+        return float(told.readline())
 
     return rate
 
 
 def _last_line(child: subprocess.Popen) -> str:
-    lines = child.stderr.read().strip().splitlines()
+    lines = process.piped(child.stderr).read().strip().splitlines()
     return lines[-1] if lines else f"it ended with {child.wait()}"

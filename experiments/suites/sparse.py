@@ -3,10 +3,13 @@
 import tempfile
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
+from lth_tf.runs.stage import Stage
 from lth_tf.tickets.find import find_tickets
+from lth_tf.tickets.listener import RunListener
 
 from . import Rate, Result, in_turn, register
 from .setups import config_of, model_of, random_data, ticket_masks, trainer_of, trainer_rate
@@ -57,7 +60,7 @@ def _levels(step: str) -> Rate:
 
     def measure() -> float:
         with tempfile.TemporaryDirectory() as folder:
-            ends = []
+            ends: list[float] = []
             listener = _Ends(ends)
             find_tickets(config, data, folder, step=step, listeners=[listener])
             return (len(ends) - 1) / (ends[-1] - ends[0])
@@ -65,14 +68,11 @@ def _levels(step: str) -> Rate:
     return measure
 
 
-class _Ends:
+class _Ends(RunListener):
     """Notes when stages are finished; what is compiled before the first is not counted."""
 
     def __init__(self, ends: list[float]):
         self._ends = ends
 
-    def __getattr__(self, name):
-        return lambda *_: None
-
-    def stage_finished(self, stage, summary) -> None:
+    def stage_finished(self, stage: Stage, summary: dict[str, Any]) -> None:
         self._ends.append(time.perf_counter())

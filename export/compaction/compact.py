@@ -187,7 +187,7 @@ def _live(graph: _Graph, constants: dict[int, np.ndarray]) -> dict[int, np.ndarr
             if call.rule.mixes:
                 live[output][:] = True
             if isinstance(call.rule, Add):
-                _take_out_constant_branches(call, live[output], constants)
+                _take_out_constant_branches(call, call.rule, live[output], constants)
             before = [constants[tensor] for tensor in call.inputs]
             found = call.rule.live(live[output], before)
         for tensor, units in zip(call.inputs, found, strict=True):
@@ -196,11 +196,11 @@ def _live(graph: _Graph, constants: dict[int, np.ndarray]) -> dict[int, np.ndarr
 
 
 def _take_out_constant_branches(
-    call: _Call, live: np.ndarray, constants: dict[int, np.ndarray]
+    call: _Call, rule: Add, live: np.ndarray, constants: dict[int, np.ndarray]
 ) -> None:
     before = [constants[tensor] for tensor in call.inputs]
-    for place in reversed(call.rule.constant_branches(live, before)):
-        call.rule.take_out(place, live, before[place])
+    for place in reversed(rule.constant_branches(live, before)):
+        rule.take_out(place, live, before[place])
         del call.inputs[place]
 
 

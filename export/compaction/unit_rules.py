@@ -112,7 +112,7 @@ class _Flatten(Rule):
         return np.tile(constants[0], self._positions)
 
     def live(self, live: np.ndarray, constants: list[np.ndarray]) -> list[np.ndarray]:
-        return [live.reshape(self._positions, -1).any(0)]
+        return [np.logical_or.reduce(live.reshape(self._positions, -1))]
 
     def groups(self, groups: list[np.ndarray], fresh: Callable[[int], np.ndarray]) -> np.ndarray:
         return np.tile(groups[0], self._positions)
@@ -178,7 +178,7 @@ class _Linear(Rule):
         return (self._kernel != 0).any(0)
 
     def _foldable(self, constants: np.ndarray) -> np.ndarray:
-        return constants == 0 if self._padded else ~np.isnan(constants)
+        return np.equal(constants, 0) if self._padded else ~np.isnan(constants)
 
     def _folded_bias(self, constants: np.ndarray, folded: np.ndarray) -> np.ndarray:
         total = self._kernel[:, folded].sum(0, dtype=np.float64)

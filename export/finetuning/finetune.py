@@ -11,6 +11,7 @@ import tempfile
 import keras
 import numpy as np
 
+from lth_tf import files
 from lth_tf.cli.process import ProgramError, run_program
 from lth_tf.errors import RunError, UsageError
 from lth_tf.masking.stripping import strip
@@ -88,7 +89,7 @@ def _finetune(model: keras.Model, inputs: np.ndarray, labels: np.ndarray, **opti
     with tempfile.TemporaryDirectory() as folder:
         paths = [str(pathlib.Path(folder, name)) for name in ("m.keras", "data.npz", "out.npz")]
         copy.save(paths[0])
-        np.savez(paths[1], x=inputs, y=labels)
+        files.save_arrays(paths[1], {"x": inputs, "y": labels})
         try:
             run_program(_PROGRAM, *paths, json.dumps(options))
         except ProgramError as error:

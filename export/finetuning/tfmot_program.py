@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tf_keras
 
+from lth_tf import files
 from lth_tf.lazy import lazy_imports
 from lth_tf.to_tf_keras import convert_model
 
@@ -107,7 +108,7 @@ def main(model_path: str, data_path: str, out_path: str, text: str) -> None:
     if options["qat"]:
         model = quantization_aware(model, bool(options["cluster"]))
         fit(model, inputs, labels, options)
-    np.savez(out_path, **weights_of(model, names, inputs))
+    files.save_arrays(out_path, weights_of(model, names, inputs))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from lth_tf.errors import RunError
+
 from ..arrays import Arrays
 
 if TYPE_CHECKING:
@@ -145,7 +147,11 @@ class Format(abc.ABC):
 
     def load(self, path: pathlib.Path) -> Runner:
         """Opens a file in this process, in its first runtime."""
-        return self.runtimes[0].open(str(path))
+        first = self.runtimes[0]
+        runner = first.open(str(path))
+        if runner is None:
+            raise RunError(f"{first.name} is not there to open {path} in.")
+        return runner
 
     def runtimes_of(self, options: WriteOptions) -> tuple[Runtime, ...]:
         """Returns what a file that was written like this is verified in."""

@@ -5,6 +5,7 @@ import pathlib
 import re
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import keras
@@ -180,7 +181,9 @@ def _convert(
             converter.target_spec.supported_types = [tf.float16]
         if dtype == "int8":
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.representative_dataset = lambda: _calibration(examples, signature)
+            if examples is None:
+                raise ValueError("Expected examples to choose ranges on. Received: examples=None.")
+            converter.representative_dataset = partial(_calibration, examples, signature)
             quantize_whole_tensors(converter, _parameters_dominate(model))
         with held_back_stderr():  # its notes, and the graphs that it could not read
             try:

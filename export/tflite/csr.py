@@ -67,7 +67,8 @@ def decode(csr: Csr) -> np.ndarray:
     """
     walked = [csr.shape[axis] for axis in csr.order]
     rows = np.zeros((int(np.prod(walked[:-1])), walked[-1]), csr.values.dtype)
-    row = np.repeat(np.arange(len(rows)), np.diff(csr.segments.astype(np.int64)))
+    segments = csr.segments.astype(np.int64)
+    row = np.repeat(np.arange(len(rows)), segments[1:] - segments[:-1])
     rows[row, csr.indices] = csr.values
     return rows.reshape(walked).transpose(np.argsort(csr.order))
 

@@ -128,6 +128,17 @@ class Graph:
         shape = () if info.shape is None else tuple(info.shape)
         return np.asarray(data, np.uint8).view(_DTYPES[info.type]).reshape(shape)
 
+    def known_constant(self, tensor: int) -> np.ndarray:
+        """Returns the value of a tensor that is known to be a constant.
+
+        Raises:
+            ValueError: if it is none of a known type.
+        """
+        value = self.constant(tensor)
+        if value is None:
+            raise ValueError(f"Expected a constant of a known type. Received: tensor={tensor}.")
+        return value
+
     def set_constant(self, tensor: int, value: np.ndarray) -> None:
         """Gives a tensor a value, and its type and shape."""
         info = self.tensors[tensor]

@@ -17,7 +17,7 @@ def as_convolutions(graph: Graph, kernel: int, users: list[schema.OperatorT]) ->
         return True
     if kinds != {Op.FULLY_CONNECTED} or not all(_is_plain(graph, user) for user in users):
         return False
-    image = _as_image(graph.constant(kernel))
+    image = _as_image(graph.known_constant(kernel))
     graph.tensors[kernel].shape = np.array(image.shape, np.int32)
     for user in users:
         _as_convolution(graph, user, image.shape[1:])

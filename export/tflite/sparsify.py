@@ -101,7 +101,7 @@ def rewrite(
 
 
 def _dense_kernels(graph: Graph) -> list[Stored]:
-    return [_dense(graph.constant(kernel)) for kernel in _kernels(graph)]
+    return [_dense(graph.known_constant(kernel)) for kernel in _kernels(graph)]
 
 
 def _dense(value: np.ndarray) -> Stored:
@@ -128,7 +128,7 @@ class _Choice(NamedTuple):
 
 def _sparse(graph: Graph, kernel: int, users: list[schema.OperatorT], choice: _Choice) -> Stored:
     """Stores a kernel sparse if that is smaller, as its users can take it."""
-    given = graph.constant(kernel)
+    given = graph.known_constant(kernel)
     kinds = {graph.kind(user) for user in users}
     value = given
     if given.dtype == np.float16 and not kinds <= set(_TAKE_FLOAT16):
@@ -148,7 +148,7 @@ def _sparse(graph: Graph, kernel: int, users: list[schema.OperatorT], choice: _C
             return _stored(csr, "sparse, read directly")
     if value.dtype != given.dtype:
         kernel = _without_dequantize(graph, kernel, value)
-    csr = smallest(graph.constant(kernel))
+    csr = smallest(graph.known_constant(kernel))
     _densify(graph, kernel, csr)
     return _stored(csr, "sparse, unpacked at load")
 
@@ -190,7 +190,8 @@ def _refused_by_micro(graph: Graph) -> None:
 
 def _kernels(graph: Graph) -> dict[int, list[schema.OperatorT]]:
     """Constant kernels of rank >= 2 -> the operators that use them, if nothing else does."""
-    producers, kernels = graph.producers(), {}
+    producers = graph.producers()
+    kernels: dict[int, list[schema.OperatorT]] = {}
     read_otherwise = graph.outputs | {
         int(tensor)
         for operator in graph.operators

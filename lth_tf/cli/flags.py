@@ -167,7 +167,7 @@ def _define_part(field: dataclasses.Field, default: Options, values: flags.FlagV
     flags.DEFINE_string(field.name, name, field.metadata["help"], flag_values=values)
 
 
-def _define(field: dataclasses.Field, default: object, values: flags.FlagValues) -> None:
+def _define(field: dataclasses.Field, default: Any, values: flags.FlagValues) -> None:
     kind, _ = value_type(field)
     text = field.metadata["help"]
     if kind is tuple:
@@ -179,7 +179,7 @@ def _define(field: dataclasses.Field, default: object, values: flags.FlagValues)
         define[kind](field.name, default, text, flag_values=values)
 
 
-def _value(field: dataclasses.Field, value: object) -> object:
+def _value(field: dataclasses.Field, value: Any) -> Any:
     if value_type(field)[0] is not tuple:
         return value
     kind = typing.get_args(field.type)[0]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import IO
 
 from lth_tf.errors import RunError
 
@@ -47,18 +48,29 @@ def lines_of(module: str, *arguments: str, env: dict[str, str] | None = None) ->
             env=environment(**(env or {})),
         )
         try:
-            for line in child.stdout:
+            for line in piped(child.stdout):
                 printed.append(line)
                 yield line
         except BaseException:
             child.kill()
             raise
         finally:
-            child.stdout.close()
+            piped(child.stdout).close()
             code = child.wait()
         stderr.seek(0)
         if code:
             raise ProgramError(failure(code, stderr.read()), "".join(printed))
+
+
+def piped(stream: IO[str] | None) -> IO[str]:
+    """Returns a stream of a process that was started with `subprocess.PIPE` for it.
+
+    Raises:
+        ValueError: if it was not.
+    """
+    if stream is None:
+        raise ValueError("Expected a process started with a pipe. Received: stream=None.")
+    return stream
 
 
 def command(module: str, *arguments: str) -> list[str]:

@@ -16,7 +16,7 @@ from lth_tf.lazy import missing_extra
 _CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def run_main(work: Callable[[], None]) -> int:
+def run_main(work: Callable[[], object]) -> int:
     """Does the work of a program and prints its errors as one line on stderr.
 
     Returns:

@@ -66,7 +66,14 @@ def from_arrays(
     for part, split in splits.items():
         _check(part, split, train, classes)
     found = 1 + max(int(split.labels.max()) for split in splits.values())
-    return Data(name, train, held_out, tested, classes or found, preprocessing)
+    return Data(
+        name,
+        train,
+        held_out,
+        tested,
+        classes or found,
+        preprocessing or Preprocessing.of(train.inputs),
+    )
 
 
 def _size(split: Split, size: int | None, limit: int) -> int:

@@ -103,7 +103,8 @@ class Source:
         train, validation = split_off(
             self.train, size, seed, name="validation_size", of=f"training examples of {name!r}"
         )
-        return Data(name, train, validation, self.test, self.classes, self.preprocessing)
+        preprocessing = self.preprocessing or Preprocessing.of(train.inputs)
+        return Data(name, train, validation, self.test, self.classes, preprocessing)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +127,8 @@ class Data:
     validation: Split
     test: Split
     classes: int
-    preprocessing: Preprocessing | None = None
+    # Filled in as soon as the inputs are known.
+    preprocessing: Preprocessing = None  # type: ignore[assignment]
 
     def __post_init__(self):
         if self.preprocessing is None:

@@ -55,7 +55,8 @@ def _output_layers(
     graph = internals.graph_of(layer) if isinstance(layer, keras.Model) else None
     if graph is None:
         return _last_used(layer, owners, use)
-    found, seen = [], set()
+    found: list[keras.layers.Layer] = []
+    seen: set[int] = set()
     tensors = keras.tree.flatten(graph.outputs)
     while tensors:
         new = [tensor for tensor in tensors if id(tensor) not in seen]

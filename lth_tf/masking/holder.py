@@ -87,7 +87,7 @@ class MaskHolder(keras.layers.Layer):
 
     def _adapted(self) -> dict[str, keras.Variable]:
         """Returns the weights and adapters of a layer whose weights have adapters."""
-        found = {}
+        found: dict[str, keras.Variable] = {}
         for slot in self.slots:
             found |= {v.name: v for v in vars(self)["_adapters"](slot.weight)}
         return found

@@ -5,6 +5,7 @@ What a masked weight reads as is the matter of `lth_tf.masking.variables`.
 
 import functools
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -12,7 +13,7 @@ from lth_tf import keras_internals as internals
 from lth_tf.errors import UsageError
 from lth_tf.masking.effective import BINARY, Effective
 from lth_tf.masking.holder import HOLDER, MaskHolder, holder_of, layers_of, own_slots
-from lth_tf.masking.variables import slot_of, store, stored_value, take_mask
+from lth_tf.masking.variables import is_masked, slot_of, store, stored_value, take_mask
 
 CONVOLUTIONS = (
     keras.layers.Conv1D,
@@ -32,8 +33,16 @@ _ADAPTER = "lora_"
 _NEVER_MASKED = ("bias", "gamma", "beta", "scale", "alpha", "seed_generator_state")
 
 
-class Masked:
+if TYPE_CHECKING:
+    from keras.layers import Layer as _Layer
+else:
+    _Layer = object  # the class that a layer has comes in later
+
+
+class Masked(_Layer):
     """What a masked class adds to the layer class it is made from."""
+
+    _original_class: type[keras.layers.Layer]
 
     def __init_subclass__(cls, **kwargs):
         """Keeps the original class from taking the masked one for a subclass of a user's."""
@@ -102,7 +111,7 @@ _register = keras.saving.register_keras_serializable(package="lth_tf", name="Mas
 _register(Masked)
 
 
-def _original_layer(masked: type, description: object) -> keras.layers.Layer:
+def _original_layer(masked: type[Masked], description: object) -> keras.layers.Layer:
     if masked is not Masked and isinstance(description, dict):
         # Cloning, where the class is at hand and need not be registered.
         return masked._original_class.from_config(description["config"])
@@ -140,8 +149,9 @@ def mask_once_there(
             mask_where(layers_of(layer), lambda _, variable: id(variable) in wanted, frozen=True)
             for holder in (h for sub in layers_of(layer) if (h := holder_of(sub))):
                 for slot in holder.slots:
-                    if wanted.get(id(slot.weight)) is not None:
-                        holder.use(slot, wanted[id(slot.weight)])
+                    rule = wanted.get(id(slot.weight))
+                    if rule is not None:
+                        holder.use(slot, rule)
             for sub in layers_of(layer) if old_name else ():
                 if holder_of(sub) is not None:
                     vars(sub).setdefault(old_name, holder_of(sub))
@@ -189,7 +199,8 @@ def _default_get_config(layer: Masked) -> dict:
 
 
 def _swap_class(layer: keras.layers.Layer) -> None:
-    layer.__class__ = _masked_class(type(layer))
+    original: Any = type(layer)
+    layer.__class__ = _masked_class(original)
     internals.quantize_by_class(layer)
 
 
@@ -242,7 +253,7 @@ def _maskable(layer: keras.layers.Layer, frozen: bool) -> list[keras.Variable]:
         and len(variable.shape) >= 2
         and not variable.name.endswith(_NEVER_MASKED)
         and not variable.name.startswith(_ADAPTER)
-        and slot_of(variable) is None
+        and not is_masked(variable)
     ]
 
 
@@ -261,12 +272,13 @@ def _is_adapted(layer: keras.layers.Layer) -> bool:
 
 
 def _add_mask(layer: keras.layers.Layer, variable: keras.Variable) -> None:
-    if holder_of(layer) is None:
+    holder = holder_of(layer)
+    if holder is None:
         holder = MaskHolder(name="masks")
-        vars(holder)["_adapters"] = functools.partial(_adapters, layer)
+        holder.__dict__["_adapters"] = functools.partial(_adapters, layer)
         with internals.trackable(layer):
             setattr(layer, HOLDER, holder)
-    holder_of(layer).add(variable)
+    holder.add(variable)
     if not isinstance(layer, Masked):
         _swap_class(layer)
 

@@ -14,10 +14,10 @@ _PACKAGE = "lth_tf"
 _OLD_HOLDER = "_masks"
 
 
-def know_old_name(original: type) -> None:
+def know_old_name(original: type[keras.layers.Layer]) -> None:
     """Lets Keras load the masked version of a layer class under its old name."""
 
-    def from_config(original: type, config: dict) -> keras.layers.Layer:
+    def from_config(original: type[keras.layers.Layer], config: dict) -> keras.layers.Layer:
         config = dict(config)
         indices = config.pop("masked_weights")
         layer = original.from_config(config)

@@ -193,9 +193,10 @@ def set_effective(
     chosen = {id(slots[path]) for path in wanted}
     with internals.variable_scope(model):
         for layer in layers_of(model):
-            for slot in own_slots(layer):
-                if id(slot) in chosen:
-                    holder_of(layer).use(slot, rule)
+            holder = holder_of(layer)
+            if holder is not None:
+                for slot in [slot for slot in holder.slots if id(slot) in chosen]:
+                    holder.use(slot, rule)
     internals.forget_compiled_functions(slots[path].weight for path in wanted)
     return model
 

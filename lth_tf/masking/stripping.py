@@ -63,7 +63,7 @@ def strip(model: keras.Model, *, compile: bool = False) -> keras.Model:
             model.save(path)
             # The file was written here, of objects that are alive: nothing foreign runs.
             copy = load_model(
-                path, custom_objects=_own_classes(model), compile=compile, safe_mode=False
+                str(path), custom_objects=_own_classes(model), compile=compile, safe_mode=False
             )
         except (TypeError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
             if not get_masks(model):

@@ -11,6 +11,7 @@ import contextvars
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -41,6 +42,12 @@ _STORED_METHODS = (
     "_write_object_proto",
 )
 _STORED_PROPERTIES = ("handle", "_shared_name")
+
+
+if TYPE_CHECKING:
+    from keras import Variable as _Variable
+else:
+    _Variable = object  # the class that a variable has comes in later
 
 
 @dataclasses.dataclass(eq=False)
@@ -75,8 +82,10 @@ class Slot:
         return keras.ops.where(self.mask.value, stored, zero)
 
 
-class MaskedVariable:
+class MaskedVariable(_Variable):
     """What a masked variable's class adds to the class it is made from."""
+
+    _original_class: type
 
     @property
     def value(self):
@@ -134,7 +143,7 @@ class MaskedVariable:
         super(MaskedVariable, type(self)).regularizer.fset(self, value)
 
 
-class Mask:
+class Mask(_Variable):
     """What a mask's class adds: when it is assigned, the weights it prunes are stored as 0."""
 
     def _direct_assign(self, value):
@@ -213,17 +222,23 @@ def recording() -> Iterator[list[keras.Variable]]:
         _record.reset(token)
 
 
-def slot_of(variable: keras.Variable) -> Slot | None:
-    """Returns the slot of a masked weight, or None."""
-    return vars(variable).get(_SLOT) if isinstance(variable, MaskedVariable) else None
+def is_masked(variable: keras.Variable) -> bool:
+    """Returns whether a variable is a masked weight."""
+    return isinstance(variable, MaskedVariable)
+
+
+def slot_of(variable: Any) -> Slot:
+    """Returns the slot of a masked weight."""
+    return vars(variable)[_SLOT]
 
 
 def put_mask(slot: Slot) -> None:
     """Makes a variable the masked weight of a slot."""
+    classes: tuple[Any, Any] = type(slot.weight), type(slot.mask)
     setattr(slot.weight, _SLOT, slot)
-    slot.weight.__class__ = _masked_class(type(slot.weight))
+    slot.weight.__class__ = _masked_class(classes[0])
     setattr(slot.mask, _SLOT, slot)
-    slot.mask.__class__ = _mask_class(type(slot.mask))
+    slot.mask.__class__ = _mask_class(classes[1])
 
 
 def take_mask(weight: keras.Variable) -> None:

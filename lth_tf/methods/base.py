@@ -1,7 +1,7 @@
 """What a method is: it says which trainings there are and what each starts from."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lth_tf.methods.hooks import Hooks
     from lth_tf.runs.run_dir import RunDir
 
-Shapes = dict[str, int | tuple[int, ...]]
+Shapes = Mapping[str, int | tuple[int, ...]]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,7 +25,7 @@ with lazy_imports():
 if TYPE_CHECKING:
     import keras
 
-    from lth_tf.config import ExperimentConfig, ProcedureConfig
+    from lth_tf.config import ProcedureConfig
     from lth_tf.methods.hooks import Gradients
 
 TEMPERATURE = 2 / 3
@@ -63,20 +63,20 @@ class ConcreteSearch(Searched):
     def check(self, config: "ProcedureConfig") -> None:
         """Refuses `model.fit`, and a rewind iteration or a search of no length."""
         self.refuse_fit(config, "whose search is shorter than a level")
-        if self.rewind_iteration >= config.iterations:
+        if self.rewind_iteration >= config.known_iterations():
             raise UsageError(
-                f"Expected rewind_iteration below iterations={config.iterations}. "
+                f"Expected rewind_iteration below iterations={config.known_iterations()}. "
                 f"Received: rewind_iteration={self.rewind_iteration}."
             )
         if self.stop(config) < 1:
             raise UsageError(
                 "Expected a search of at least one iteration. Received: "
-                f"search_length={self.search_length:g} of {config.iterations} iterations."
+                f"search_length={self.search_length:g} of {config.known_iterations()} iterations."
             )
 
-    def stop(self, config: "ExperimentConfig") -> int:
+    def stop(self, config: "ProcedureConfig") -> int:
         """Returns the number of iterations of a search."""
-        return round(self.search_length * config.iterations)
+        return round(self.search_length * config.known_iterations())
 
     def label(self) -> str:
         """Returns the method in words."""
@@ -113,7 +113,7 @@ class ConcreteHooks(ScoreHooks):
         method: ConcreteSearch,
         model: "keras.Model",
         rates: dict[str, float],
-        config: "ExperimentConfig",
+        config: "ProcedureConfig",
     ):
         self._method = method
         self._rates = rates

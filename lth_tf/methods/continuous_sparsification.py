@@ -19,7 +19,7 @@ with lazy_imports():
 if TYPE_CHECKING:
     import keras
 
-    from lth_tf.config import ExperimentConfig, ProcedureConfig
+    from lth_tf.config import ProcedureConfig
 
 
 @register("continuous_sparsification")
@@ -84,7 +84,7 @@ class SparsificationHooks(ScoreHooks):
         method: ContinuousSparsification,
         model: "keras.Model",
         rates: dict[str, float],
-        config: "ExperimentConfig",
+        config: "ProcedureConfig",
     ):
         self._method = method
         self._beta = tf.Variable(1.0, trainable=False)
@@ -107,7 +107,7 @@ class SparsificationHooks(ScoreHooks):
     def before_update(self, iteration: "tf.Tensor") -> None:
         """Raises beta."""
         super().before_update(iteration)
-        way = tf.cast(iteration, tf.float32) / self.config.iterations
+        way = tf.cast(iteration, tf.float32) / self.config.known_iterations()
         self._beta.assign(self._method.final_beta**way)
 
     def soft(self, path: str, weight: "tf.Tensor", score: "tf.Tensor") -> "tf.Tensor":

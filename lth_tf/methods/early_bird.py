@@ -23,7 +23,7 @@ with lazy_imports():
 if TYPE_CHECKING:
     import keras
 
-    from lth_tf.config import ExperimentConfig, ProcedureConfig
+    from lth_tf.config import ProcedureConfig
 
 
 @register("early_bird")
@@ -121,7 +121,7 @@ class EarlyBirdHooks(Hooks):
         method: EarlyBird,
         model: "keras.Model",
         rates: dict[str, float],
-        config: "ExperimentConfig",
+        config: "ProcedureConfig",
     ):
         self._method, self._model, self._rates, self._config = method, model, rates, config
         self._shapes = {path: mask.shape for path, mask in masking.get_masks(model).items()}

@@ -24,7 +24,7 @@ with lazy_imports():
 if TYPE_CHECKING:
     import keras
 
-    from lth_tf.config import ExperimentConfig, ProcedureConfig
+    from lth_tf.config import ProcedureConfig
 
 
 @register("edge_popup")
@@ -100,7 +100,7 @@ class EdgePopupHooks(ScoreHooks):
         method: EdgePopup,
         model: "keras.Model",
         rates: dict[str, float],
-        config: "ExperimentConfig",
+        config: "ProcedureConfig",
     ):
         self._method = method
         self._rates = rates

@@ -28,7 +28,7 @@ with lazy_imports():
 if TYPE_CHECKING:
     import keras
 
-    from lth_tf.config import ExperimentConfig, ProcedureConfig
+    from lth_tf.config import ProcedureConfig
     from lth_tf.masking.variables import Slot
     from lth_tf.methods.hooks import Gradients
 
@@ -81,9 +81,9 @@ class Exchange(AtDensities):
         )
         return masks, origin
 
-    def last(self, config: "ExperimentConfig") -> int:
+    def last(self, config: "ProcedureConfig") -> int:
         """Returns the iteration from which on nothing is exchanged."""
-        return math.ceil(self.exchange_end * config.iterations)
+        return math.ceil(self.exchange_end * config.known_iterations())
 
 
 class StraightThrough(Effective):
@@ -112,7 +112,7 @@ class ExchangeHooks(Hooks):
         method: Exchange,
         model: "keras.Model",
         rates: dict[str, float],
-        config: "ExperimentConfig",
+        config: "ProcedureConfig",
         dense_gradients: bool = False,
     ):
         self._method = method

@@ -1,8 +1,9 @@
 """Fine-tuning: trained weights stay and are trained on at the last learning rate."""
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
+from lth_tf.config import ExperimentConfig
 from lth_tf.lazy import lazy_imports
 from lth_tf.methods import register
 from lth_tf.methods.hooks import Hooks
@@ -16,7 +17,7 @@ with lazy_imports():
 if TYPE_CHECKING:
     import keras
 
-    from lth_tf.config import ExperimentConfig, ProcedureConfig
+    from lth_tf.config import ProcedureConfig
     from lth_tf.methods.base import Ticket
 
 
@@ -29,7 +30,10 @@ class FineTuning(TrainAndPrune):
         Han et al. 2015, arXiv:1506.02626; Renda et al. 2020, arXiv:2003.02389, section 3.
     """
 
-    continues: ClassVar[bool] = True
+    @property
+    def continues(self) -> bool:
+        """True: from the trained weights."""
+        return True
 
     def label(self) -> str:
         """Returns the method in words."""
@@ -44,6 +48,8 @@ class FineTuning(TrainAndPrune):
         self, model: "keras.Model", rates: dict[str, float], config: "ProcedureConfig"
     ) -> "FineTuningHooks":
         """Returns what holds the learning rate."""
+        if not isinstance(config, ExperimentConfig):
+            raise TypeError(f"Expected an ExperimentConfig. Received: {type(config).__name__}.")
         return FineTuningHooks(config)
 
 
@@ -54,7 +60,7 @@ class FineTuningHooks(Hooks):
         config: iterations and schedule.
     """
 
-    def __init__(self, config: "ExperimentConfig"):
+    def __init__(self, config: ExperimentConfig):
         rates = schedules.schedule(config)
         self._last = rates and float(rates(config.iterations - 1))
         self._tuning = tf.Variable(False, trainable=False)

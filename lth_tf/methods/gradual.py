@@ -21,7 +21,7 @@ with lazy_imports():
 if TYPE_CHECKING:
     import keras
 
-    from lth_tf.config import ExperimentConfig, ProcedureConfig
+    from lth_tf.config import ProcedureConfig
     from lth_tf.masking.variables import Slot
 
 
@@ -71,7 +71,7 @@ class Gradual(AtDensities):
                 f"Received: scope={config.scope}."
             )
         if config.iterations is not None:  # as in fit before it has begun
-            self.prunings(config.iterations)
+            self.prunings(config.known_iterations())
 
     def label(self) -> str:
         """Returns the method in words."""
@@ -79,7 +79,7 @@ class Gradual(AtDensities):
 
     def details(self, config: "ProcedureConfig") -> str:
         """Returns when weights are pruned."""
-        prunings = self.prunings(config.iterations)
+        prunings = self.prunings(config.known_iterations())
         return f"Pruned from iteration {prunings[0]:,} to {prunings[-1]:,}, every {prunings.step:,}"
 
     def prunings(self, iterations: int) -> range:
@@ -140,12 +140,12 @@ class GradualHooks(Hooks):
         method: Gradual,
         model: "keras.Model",
         rates: dict[str, float],
-        config: "ExperimentConfig",
+        config: "ProcedureConfig",
     ):
         self._method = method
         self._rates = rates
-        self._iterations = config.iterations
-        self._prunings = method.prunings(config.iterations)
+        self._iterations = config.known_iterations()
+        self._prunings = method.prunings(config.known_iterations())
         slots = masking.masked_slots(model)
         self._sizes = {path: slot.mask.value.shape.num_elements() for path, slot in slots.items()}
         self._slots = {path: slot for path, slot in slots.items() if rates[path]}

@@ -1,7 +1,6 @@
 """Learning-rate rewinding: trained weights stay, the schedule starts again."""
 
 import dataclasses
-from typing import ClassVar
 
 from lth_tf.methods import register
 from lth_tf.methods.train_and_prune import TrainAndPrune
@@ -18,7 +17,10 @@ class LearningRateRewinding(TrainAndPrune):
         Renda et al. 2020, arXiv:2003.02389, section 4 (learning-rate rewinding).
     """
 
-    continues: ClassVar[bool] = True
+    @property
+    def continues(self) -> bool:
+        """True: from the trained weights."""
+        return True
 
     def label(self) -> str:
         """Returns the method in words."""

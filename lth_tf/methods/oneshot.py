@@ -1,7 +1,6 @@
 """One-shot pruning: each level is pruned from the dense network at once."""
 
 import dataclasses
-from typing import ClassVar
 
 from lth_tf.methods import register
 from lth_tf.methods.train_and_prune import TrainAndPrune
@@ -16,7 +15,10 @@ class OneShot(TrainAndPrune):
         Frankle & Carbin 2019, arXiv:1803.03635, section 2 and Figure 1.
     """
 
-    one_shot: ClassVar[bool] = True
+    @property
+    def one_shot(self) -> bool:
+        """True: from the dense network at once."""
+        return True
 
     def label(self) -> str:
         """Returns the method in words."""

@@ -20,7 +20,7 @@ with lazy_imports():
 if TYPE_CHECKING:
     import keras
 
-    from lth_tf.config import ExperimentConfig
+    from lth_tf.config import ProcedureConfig
     from lth_tf.methods.base import Ticket
     from lth_tf.methods.hooks import Gradients
 
@@ -70,7 +70,7 @@ class ScoreHooks(Hooks):
         self,
         model: "keras.Model",
         rates: dict[str, float],
-        config: "ExperimentConfig",
+        config: "ProcedureConfig",
         rate: float = 0.0,
     ):
         self.model = model
@@ -85,7 +85,14 @@ class ScoreHooks(Hooks):
         states = masking.effective_states(model)
         self.scores = {path: states[path]["score"] for path in self.paths}
         self.variables = [self.active, self.iteration, *self.scores.values()]
-        self.ticket: Ticket | None = None
+        self._ticket: Ticket | None = None
+
+    @property
+    def ticket(self) -> "Ticket":
+        """What the stage starts from."""
+        if self._ticket is None:
+            raise RuntimeError("Expected begin before a stage is trained.")
+        return self._ticket
 
     def learns(self, ticket: "Ticket") -> bool:
         """Returns whether scores are trained in a stage."""
@@ -101,7 +108,7 @@ class ScoreHooks(Hooks):
 
     def length(self) -> int:
         """Returns the last iteration of the stage."""
-        return self.ticket.stop or self.config.iterations
+        return self.ticket.stop or self.config.known_iterations()
 
     def noise(self, path: str) -> "tf.Tensor":
         """Returns random numbers in (0, 1) of a weight's shape, others at each iteration."""
@@ -126,14 +133,14 @@ class ScoreHooks(Hooks):
 
     def begin(self, ticket: "Ticket") -> None:
         """Says whether the stage trains scores; then its last evaluation is what counts."""
-        self.ticket = ticket
+        self._ticket = ticket
         learns = self.learns(ticket)
         self.active.assign(learns)
         self.early_stop_from = self.length() if learns else 0
 
     def restart(self, iteration: int) -> None:
         """Sets the scores."""
-        if self.ticket is not None and self.learns(self.ticket):
+        if self._ticket is not None and self.learns(self._ticket):
             for path, score in self.scores.items():
                 score.assign(self.initial(path).astype(np.float32))
 

@@ -1,7 +1,7 @@
 """What methods share that train a network, prune it, and train again."""
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from lth_tf import pruning
 from lth_tf.errors import UsageError
@@ -16,15 +16,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class TrainAndPrune(Method):
-    """Trains, prunes what the criterion scores lowest, and trains what is left.
-
-    Attributes:
-        one_shot: whether each level is pruned from the dense network at once.
-        continues: whether a level starts from trained weights, not from the origin's.
-    """
-
-    one_shot: ClassVar[bool] = False
-    continues: ClassVar[bool] = False
+    """Trains, prunes what the criterion scores lowest, and trains what is left."""
 
     rewind: str = option(
         "iteration",
@@ -36,9 +28,19 @@ class TrainAndPrune(Method):
         0, "Iteration whose weights every level starts from; 0 is initialization.", minimum=0
     )
 
+    @property
+    def one_shot(self) -> bool:
+        """Whether each level is pruned from the dense network at once."""
+        return False
+
+    @property
+    def continues(self) -> bool:
+        """Whether a level starts from trained weights, not from the origin's."""
+        return False
+
     def check(self, config: "ProcedureConfig") -> None:
         """Refuses to rewind to an iteration that is not reached."""
-        iterations = getattr(config, "iterations", None)
+        iterations = config.iterations
         if iterations is not None and self.rewind_iteration >= iterations:
             raise UsageError(
                 f"Expected rewind_iteration below iterations={iterations}. "
@@ -69,9 +71,10 @@ class TrainAndPrune(Method):
     def prepare(self, level: int, context: Context) -> tuple[Masks, Weights]:
         """Returns what pruning the level it needs gives, and origin or trained weights."""
         run_dir = context.run_dir
-        if not level:
+        needed = self.needs(level)
+        if needed is None:
             return context.dense, run_dir.origin()
-        source = Stage(self.needs(level))
+        source = Stage(needed)
         rounds = level if self.one_shot else 1
         done = run_dir.has(Stage(level))
         # Before the weights to start from are read: both need memory of the weights' size.

@@ -19,6 +19,9 @@ from lth_tf.keras_internals import names_from_start
 from lth_tf.masking.groups import weight_groups
 from lth_tf.masking.model import mask_model
 
+# Network -> height, width and channels of the images it is made for.
+_IMAGE_SHAPES: dict[Callable[..., keras.Model], tuple[int, int, int]] = {}
+
 
 def register(
     name: str, image_shape: tuple[int, int, int]
@@ -32,7 +35,7 @@ def register(
     """
 
     def decorate(build: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
-        build.image_shape = image_shape
+        _IMAGE_SHAPES[build] = image_shape
         return NETWORKS.register(name)(build)
 
     return decorate
@@ -44,7 +47,7 @@ def image_shape(name: str) -> tuple[int, int, int]:
     Raises:
         UsageError: if there is no such network.
     """
-    return NETWORKS.get(name).image_shape
+    return _IMAGE_SHAPES[NETWORKS.get(name)]
 
 
 def build(

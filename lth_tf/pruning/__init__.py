@@ -24,7 +24,7 @@ register = CRITERIA.register
 
 def prune(
     context: PruningContext,
-    rates: dict[str, float],
+    rates: Mapping[str, float | Fraction],
     criterion: str | Callable[[PruningContext], dict[str, Any]],
     scope: str,
     level: int,
@@ -103,11 +103,11 @@ def choose(
     """
     rates = {path: rates[path] for path in masks}
     shapes = {path: mask.shape for path, mask in masks.items()}
-    counts = {path: np.count_nonzero(mask) for path, mask in (base or masks).items()}
-    result = {}
+    counts = {path: int(np.count_nonzero(mask)) for path, mask in (base or masks).items()}
+    result: Masks = {}
     for paths, kept in pools(counts, rates, shapes, scope).values():
         now = {path: masks[path] for path in paths}
-        number = sum(np.count_nonzero(mask) for mask in now.values()) - kept
+        number = sum(int(np.count_nonzero(mask)) for mask in now.values()) - kept
         result |= select.lowest(scores, now, max(0, number))
     return {path: result[path] for path in masks}
 

@@ -83,14 +83,14 @@ class PruningContext:
         masks: weight path -> uint8 array of the weights to score; 1 keeps.
         trained: path -> float array of every weight at the end of training.
         origin: path -> float array of every weight that training started from.
-        stream: name of the random stream.
+        stream: seed and name of the random stream.
         network: derivatives of the loss, for criteria that ask for them.
     """
 
     masks: Masks
     trained: Arrays
     origin: Mapping[str, np.ndarray]
-    stream: tuple[str | int, ...] = (0,)
+    stream: tuple[int, *tuple[str | int, ...]] = (0,)
     network: Network | None = None
 
     def generator(self, path: str) -> np.random.Generator:

@@ -104,9 +104,9 @@ def as_many(scores: dict[str, np.ndarray], masks: Masks, wanted: Masks) -> Masks
     >>> as_many(scores, ones, {"w": np.array([0, 0, 1], np.uint8)})["w"]
     array([1, 0, 0], dtype=uint8)
     """
-    result = {}
+    result: Masks = {}
     for path, kept in wanted.items():
-        number = np.count_nonzero(masks[path]) - np.count_nonzero(kept)
+        number = int(np.count_nonzero(masks[path])) - int(np.count_nonzero(kept))
         result |= lowest(scores, {path: masks[path]}, number)
     return result
 

@@ -1,6 +1,7 @@
 """What became of one training: plain numbers."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -97,7 +98,7 @@ class History:
         """Returns the evaluations by column: field name -> array [evaluations], NaN for None."""
         return to_columns(self.evaluations)
 
-    def summary(self) -> dict[str, float | int]:
+    def summary(self) -> dict[str, float | int | str]:
         """Returns the numbers that describe the training as a whole."""
         best = next(e for e in self.evaluations if e.iteration == self.early_stop_iteration)
         return {
@@ -127,6 +128,10 @@ def from_columns(columns: dict[str, np.ndarray]) -> list[Evaluation]:
     """Returns the evaluations that `to_columns` was given."""
     names = [field.name for field in dataclasses.fields(Evaluation)]
     return [
-        Evaluation(*(None if value != value else value for value in row))
+        Evaluation(*map(_unless_nan, row))
         for row in zip(*(columns[name].tolist() for name in names), strict=True)
     ]
+
+
+def _unless_nan(value: Any) -> Any:
+    return None if value != value else value

@@ -205,7 +205,7 @@ class RunDir:
         stage: Stage,
         masks: Masks,
         weights: dict[str, np.ndarray],
-        history: History,
+        history: History | None,
     ) -> None:
         """Writes a stage that is done and forgets its checkpoint.
 
@@ -214,7 +214,12 @@ class RunDir:
             masks: weight path -> uint8 array.
             weights: path -> array of every weight; of those that are pruned none is kept.
             history: what was measured.
+
+        Raises:
+            ValueError: if nothing was.
         """
+        if history is None:
+            raise ValueError(f"Expected what was measured of {stage}. Received: history=None.")
         stage_files.write(self.path / str(stage), stage, masks, weights, history)
         shutil.rmtree(self.path / "progress", ignore_errors=True)
 

@@ -142,7 +142,7 @@ class TicketCallback(keras.callbacks.Callback):
             epochs_per_level=epochs_per_level,
             levels=levels,
             method=method,
-            criterion=criterion,
+            criterion=pruning.CRITERIA.name_of(criterion),
             scope=scope,
             rewind_epoch=rewind_epoch,
             metric=metric or "",
@@ -157,8 +157,6 @@ class TicketCallback(keras.callbacks.Callback):
         self._level_callbacks = LevelCallbacks(level_callbacks)
         self._checkpoint_seconds = checkpoint_seconds
         self._verbose = verbose
-        self._fresh: FreshState | None = None
-        self._hooks: FitHooks | None = None
         self._level: Level | None = None
         self._examples: Any = None
         self._news = ""
@@ -262,7 +260,7 @@ class TicketCallback(keras.callbacks.Callback):
             self._tell()
             if self._all_done():
                 self._go_to_last_level()
-            elif not self._level.done:
+            elif self._level is not None and not self._level.done:
                 self._level.save_progress()
             if self._verbose and not self._all_done():
                 trainings = [s for s in self._procedure.stages() if s != ORIGIN]
@@ -367,14 +365,16 @@ class TicketCallback(keras.callbacks.Callback):
 
     def _on_first_batch(self, batch: int, logs: dict[str, float] | None = None) -> None:
         with self._storage.closed_by_errors():
-            self._level.first_batch()
+            if self._level is not None:
+                self._level.first_batch()
         del self.on_train_batch_begin
         self._forward_batches()
         self.on_train_batch_begin(batch, logs)
 
     def _on_first_test_batch(self, batch: int, logs: dict[str, float] | None = None) -> None:
         del self.on_test_batch_begin
-        self._level.validates()
+        if self._level is not None:
+            self._level.validates()
 
     def _on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         if self._level is not None:

@@ -151,13 +151,14 @@ def over_seeds(comparisons: Sequence[Comparison]) -> Comparison:
     if len(comparisons) == 1:
         return comparisons[0]
     differences = [c.difference for c in comparisons]
-    errors = [c.error for c in comparisons]
+    errors = [c.error for c in comparisons if c.error is not None]
+    known = len(errors) == len(comparisons)
     labels = {c.labels for c in comparisons}
     bases = {c.basis for c in comparisons}
     return Comparison(
         difference=sum(differences) / len(differences),
-        error=None if None in errors else sum(errors) / len(errors),
-        basis="unknown" if None in errors else " and ".join(sorted(bases)),
+        error=sum(errors) / len(errors) if known else None,
+        basis="unknown" if not known else " and ".join(sorted(bases)),
         labels=labels.pop() if len(labels) == 1 else None,
         smallest=min(differences),
         largest=max(differences),

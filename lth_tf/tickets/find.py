@@ -108,6 +108,11 @@ def find_tickets(
         setup = Setup(config, data, run_dir, model, jit, step, checkpoint_seconds)
         learner = (make_learner or trainer_learner)(setup)
         if config.method.origin_iteration(config) is None:
+            if not isinstance(learner, TrainerLearner):
+                raise UsageError(
+                    "Expected rewind=auto where a Trainer trains. "
+                    f"Received: {type(learner).__name__}."
+                )
             initial = get_weights(new_model(config, data, "init"))
             rewind = stability.first_stable_iteration(setup, learner, initial, listeners)
             procedure = network_procedure(config, data, run_dir, model, rewind)

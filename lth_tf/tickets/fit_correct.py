@@ -69,7 +69,8 @@ def correct_labels(
         ):
             return None
         found.append(right.astype(bool))
-    return Correct(*found, chance=chance(_classes(labels, found[0].size)))
+    early, last = found
+    return Correct(early, last, chance(_classes(labels, early.size)))
 
 
 def _accuracy_of(model: keras.Model, metric: str) -> Any:

@@ -20,6 +20,9 @@ with lazy_imports():
 
     from lth_tf.training import named
 
+# Of the functions that are put in place of Keras's.
+_OURS = "called_by_lth_tf"
+
 
 class FitHooks:
     """Calls hooks from the training step, the loss and the optimizer of a compiled model.
@@ -203,7 +206,7 @@ def clear(model: keras.Model) -> None:
     replaced = False
     for owner in (model, model.optimizer):
         for name in ("train_step", "compute_loss", "make_train_function", "apply"):
-            if getattr(vars(owner).get(name), "called_by_lth_tf", False):
+            if getattr(vars(owner).get(name), _OURS, False):
                 del vars(owner)[name]
                 replaced = True
     if replaced:
@@ -211,7 +214,7 @@ def clear(model: keras.Model) -> None:
 
 
 def _ours(function: Callable) -> Callable:
-    function.called_by_lth_tf = True
+    vars(function)[_OURS] = True
     return function
 
 

@@ -176,7 +176,10 @@ class Level:
             return get_weights(self._model), None, None
         last = Snapshot(self._kept)
         self._callbacks.tell("on_train_end", self._logs)
-        recorded, best, final = self._validated, self._best_evaluation(), self._evaluations[-1]
+        best, final = self._best_evaluation(), self._evaluations[-1]
+        recorded, early = self._validated, self._best
+        if recorded is None or early is None:
+            raise RuntimeError("Expected an epoch before the end of a level.")
         now = Snapshot(self._kept)
         if not now.is_same(last):
             recorded, final = now, self._evaluation_of(now)
@@ -184,14 +187,14 @@ class Level:
         if self._test_data is not None:
             recorded.restore()
             last_value = self._test_value()
-            self._best.restore()
+            early.restore()
             early_stop = self._test_value()
         metric = self._metric(self._logs)
         correct = correct_labels(
             self._model,
             judged_arrays(self._model, self._test_data),
             metric,
-            early_stop=(self._best, early_stop),
+            early_stop=(early, early_stop),
             final=(recorded, last_value),
         )
         recorded.restore()
@@ -200,7 +203,8 @@ class Level:
             self._hooks.hooks.finish()
             learned, masks = self._hooks.hooks.learned(), get_masks(self._model)
         check_pruned_are_zero(self._model)
-        self._best = self._validated = last = now = recorded = None
+        self._best = self._validated = None
+        del last, now, recorded, early
         history = History(
             evaluations=self._evaluations,
             early_stop_iteration=best.iteration,
@@ -222,7 +226,7 @@ class Level:
 
     def _evaluation_of(self, weights: Snapshot) -> Evaluation:
         """Returns the evaluation of weights that a level callback has put back."""
-        if weights.is_same(self._best):
+        if self._best is not None and weights.is_same(self._best):
             return self._best_evaluation()
         epoch = self._callbacks.restored_epoch()
         return self._evaluations[-1 if epoch is None else epoch]

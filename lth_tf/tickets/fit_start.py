@@ -41,15 +41,18 @@ class FreshState:
                 f"{self.updates()} updates. Call compile again before fit."
             )
         if stored is None:
-            run_dir.save_optimizer_init(self._first_values())
-            stored = run_dir.optimizer_init()
+            stored = self._first_values()
+            run_dir.save_optimizer_init(stored)
         self._check(stored, run_dir)
         self._values = stored
 
     def _first_values(self) -> dict[str, np.ndarray]:
         """Returns what a run begins with; most values are zeros and left out."""
-        values = {str(i): v for i, v in enumerate(map(_unless_zero, self._variables))}
-        values = {name: value for name, value in values.items() if value is not None}
+        values = {
+            str(i): value
+            for i, value in enumerate(map(_unless_zero, self._variables))
+            if value is not None
+        }
         for k, optimizer in enumerate(self._others):
             for i, variable in enumerate(optimizer.variables):
                 values[f"other/{k}/{i}"] = to_numpy(variable)

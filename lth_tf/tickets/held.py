@@ -17,9 +17,8 @@ class Held:
 
     def __init__(self, variable: keras.Variable):
         value = variable.value
-        read = getattr(value, "read_value", None)
-        self._shared = read is not None
-        self.value = read() if self._shared else keras.ops.copy(value)
+        self._shared = hasattr(value, "read_value")
+        self.value = value.read_value() if self._shared else keras.ops.copy(value)
 
     def assign_to(self, variable: keras.Variable) -> None:
         """Gives a variable this value."""

@@ -74,7 +74,7 @@ def direction(name: str, metrics: Iterable[Any] = (), mode: str = "auto") -> Mod
     ('min', 'max', 'max')
     """
     if mode != "auto":
-        return mode
+        return "max" if mode == "max" else "min"
     known = [
         (metric.name, keras_internals.better_values(metric))
         for metric in flat_metrics(metrics)

@@ -96,8 +96,8 @@ class LevelCallbacks:
         for key, array in state.items():
             kind, _, rest = key.partition("/")
             if kind == "kept":
-                i, name, _ = rest.split("/")
-                lists.setdefault((int(i), name), []).append(array)
+                number, name, _ = rest.split("/")
+                lists.setdefault((int(number), name), []).append(array)
         for (i, name), arrays in lists.items():
             setattr(self.callbacks[i], name, arrays)
 

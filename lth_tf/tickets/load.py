@@ -5,6 +5,7 @@ import os
 import keras
 
 from lth_tf import networks
+from lth_tf.config import FitConfig
 from lth_tf.errors import UsageError
 from lth_tf.files import damaged
 from lth_tf.masking.model import load_model, set_masks, set_weights, strip_masks
@@ -77,14 +78,14 @@ def new_network(run_dir: RunDir) -> keras.Model:
         UsageError: if the run does not say how to make it, or its network is not known here.
     """
     config, provenance = run_dir.config(), run_dir.provenance()
-    if config.kind == "fit":
+    if isinstance(config, FitConfig):
         if not run_dir.has_model():
             raise UsageError(
                 f"Expected {run_dir.model_path}. Received: a run of a model that Keras could not "
                 "save. Put its masks and weights into the model with lth_tf.set_masks and "
                 "set_weights."
             )
-        return load_model(run_dir.model_path, compile=False)
+        return load_model(str(run_dir.model_path), compile=False)
     try:
         shape, classes = tuple(provenance["data"]["image_shape"]), provenance["data"]["classes"]
     except (KeyError, TypeError) as error:

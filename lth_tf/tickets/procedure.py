@@ -172,7 +172,7 @@ _Config = TypeVar("_Config", bound=ProcedureConfig)
 
 
 def without_idle_levels(
-    config: _Config, dense: Masks, rates: dict[str, float], say: Callable[[str], None]
+    config: _Config, dense: Masks, rates: dict[str, float], say: Callable[[str], object]
 ) -> _Config:
     """Returns a config without the last levels, if nothing is left to prune at them.
 

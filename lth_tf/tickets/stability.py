@@ -60,7 +60,8 @@ def first_stable_iteration(
     dense = get_masks(setup.model)
     whole = Ticket(_stage(iterations), dense, initial)
     if not run_dir.has(whole.stage):
-        run_dir.save_stage(whole.stage, dense, *learner.train(whole, listeners)[:2])
+        weights, history, *_ = learner.train(whole, listeners)
+        run_dir.save_stage(whole.stage, dense, weights, history)
     other = _other_trainer(setup)
     barriers: dict[str, float] = {}
     for tried in dict.fromkeys(round(part * iterations) for part in CANDIDATES):
@@ -71,9 +72,9 @@ def first_stable_iteration(
         if barriers[str(tried)] < STABLE:
             rewinding.record(run_dir, tried, barriers)
             return tried
-    tried = ", ".join(f"{100 * value:.1f} % from {k}" for k, value in barriers.items())
+    told = ", ".join(f"{100 * value:.1f} % from {k}" for k, value in barriers.items())
     raise RunError(
-        f"The network is not stable early in training: error barriers of {tried}. "
+        f"The network is not stable early in training: error barriers of {told}. "
         "Give rewind_iteration.",
         arguments=("rewind_iteration",),
     )

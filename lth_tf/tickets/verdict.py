@@ -68,6 +68,17 @@ class Seed:
     labels: int | None = None
     classes: int | None = None
 
+    @property
+    def reference(self) -> Training:
+        """The dense network, where there is one.
+
+        Raises:
+            ValueError: if it is not trained.
+        """
+        if self.dense is None:
+            raise ValueError("Expected a seed with a dense network. Received: dense=None.")
+        return self.dense
+
 
 @dataclasses.dataclass(frozen=True)
 class LevelVerdict:
@@ -197,7 +208,7 @@ def judge(seeds: Sequence[Seed], tolerance: float | None = None) -> Verdict:
     fit = [seed for seed, reason in zip(seeds, reasons, strict=True) if not reason]
     if not fit:
         return Verdict(next(reason for reason in reasons if reason))
-    dense = [seed.dense for seed in fit]
+    dense = [seed.reference for seed in fit]
     common = set.intersection(*(set(seed.levels) for seed in fit))
     return Verdict(
         nothing="",
@@ -237,7 +248,7 @@ def _level(seeds: Sequence[Seed], level: int, tolerance: float | None) -> LevelV
     if tolerance is not None:
         comparison = comparison.within(tolerance)
     mean = _as_one(trainings)
-    reference = _as_one([seed.dense for seed in seeds])
+    reference = _as_one([seed.reference for seed in seeds])
     in_time = mean["early_stop_iteration"] <= reference["early_stop_iteration"]
     return LevelVerdict(
         level=level,
@@ -253,15 +264,15 @@ def _level(seeds: Sequence[Seed], level: int, tolerance: float | None) -> LevelV
 
 def compare(seed: Seed, level: int) -> Comparison:
     """Compares a level with the dense network of the same seed, both at their early stop."""
-    ours, dense = seed.levels[level], seed.dense
+    ours, dense = seed.levels[level], seed.reference
     metric, mode = judging.judged_by(dense.summary)
     if ours.correct is not None and dense.correct is not None:
         if ours.correct.early_stop.size == dense.correct.early_stop.size:
             return paired(ours.correct.early_stop, dense.correct.early_stop)
-    values = [training.summary["early_stop_test_accuracy"] for training in (ours, dense)]
+    value, other = (t.summary["early_stop_test_accuracy"] for t in (ours, dense))
     if judging.is_accuracy(metric) and seed.labels:
-        return unpaired(*values, seed.labels)
-    return Comparison((values[0] - values[1]) * (1 if mode == "max" else -1), None, "unknown")
+        return unpaired(value, other, seed.labels)
+    return Comparison((value - other) * (1 if mode == "max" else -1), None, "unknown")
 
 
 def _as_one(trainings: Sequence[Training]) -> dict[str, Any]:

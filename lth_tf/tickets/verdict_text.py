@@ -57,10 +57,10 @@ def comparison_told(comparison: Comparison, metric: str) -> str:
 
 def error_told(comparison: Comparison, metric: str) -> str:
     """Returns what a difference may be due to, in words."""
-    if comparison.basis == "given":
-        return f"tolerance {amount(comparison.error, metric)}"
     if comparison.error is None:
         return "sampling error unknown"
+    if comparison.basis == "given":
+        return f"tolerance {amount(comparison.error, metric)}"
     how = {"paired": ", one by one", "unpaired": ", two accuracies"}.get(comparison.basis, "")
     labels = f"{comparison.labels:,} labels{how}" if comparison.labels else "of several test sets"
     seeds = "; one seed" if comparison.seeds == 1 else ""

@@ -70,7 +70,8 @@ class Loops:
     @property
     def traces(self) -> int:
         """How often a program of the compiled loop was traced, at most."""
-        return self._made["dense"].traces if "dense" in self._made else 0
+        dense = self._made.get("dense")
+        return dense.traces if isinstance(dense, CompiledLoop) else 0
 
     def choose(self, iteration: int) -> tuple[str, bool]:
         """Returns the name of the loop for a training from the weights the model has now.

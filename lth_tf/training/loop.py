@@ -211,7 +211,7 @@ class CompiledLoop:
         """
         feed = self._batches.feed(0, self._length)
         zero = tf.constant(0)
-        program = self._programs["whole"]
+        program: Any = self._programs["whole"]
         return program.experimental_get_compiler_ir(feed, zero, zero, tf.constant(True))(stage)
 
     def _train_and_evaluate(

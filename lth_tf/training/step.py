@@ -127,7 +127,8 @@ class DenseStep:
         What is left out is not touched: optimizers are built on all, and update any.
         """
         chosen = [(gradients[n], v) for v in self._variables if (n := self._name(v)) in gradients]
-        values, variables = zip(*chosen, *own, strict=True)
+        values = [g for g, _ in (*chosen, *own)]
+        variables = [v for _, v in (*chosen, *own)]
         if self._config.weight_decay:
             values = [
                 add_weight_decay([g], [v], self._config.weight_decay)[0]
@@ -138,7 +139,7 @@ class DenseStep:
         if self._config.precision == "mixed_float16":
             values = [g * self._optimizer.scale_loss(1.0) for g in values]
         # Of the graph that this is traced in: hooks may apply in a branch.
-        self._optimizer.apply([tf.identity(g) for g in values], list(variables))
+        self._optimizer.apply([tf.identity(g) for g in values], variables)
 
     @pruned_are_zero()
     def measure(self, inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -249,7 +249,10 @@ class TicketTuner(keras_tuner.Tuner):
                 f"Received: trial {int(trial.trial_id)}, which diverged."
             )
         stage = Stage(outcome.level)
-        model = new_model(run_dir.config(), self._data, "init")
+        config = run_dir.config()
+        if not isinstance(config, ExperimentConfig):
+            raise UsageError(f"Expected a trial of an experiment. Received: a {config.kind}.")
+        model = new_model(config, self._data, "init")
         set_masks(model, run_dir.mask(stage))
         set_weights(model, run_dir.trained(stage))
         return model

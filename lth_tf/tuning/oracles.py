@@ -12,7 +12,7 @@ The only file that uses what KerasTuner does not document. Checked with KerasTun
 import pathlib
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras_tuner
 import numpy as np
@@ -27,7 +27,13 @@ OBJECTIVE = "objective"
 _TRIES = 100  # random draws before the space is taken to be exhausted
 
 
-class _TicketOracle:
+if TYPE_CHECKING:
+    from keras_tuner import Oracle as _Oracle
+else:
+    _Oracle = object  # KerasTuner's class comes in later
+
+
+class _TicketOracle(_Oracle):
     """What the algorithms share; comes before KerasTuner's class among the bases.
 
     Args:
@@ -35,6 +41,9 @@ class _TicketOracle:
         ended: called with each trial that ends.
         **arguments: of KerasTuner's class.
     """
+
+    ongoing_trials: dict[str, Trial]
+    _retry_queue: list[str]
 
     def __init__(
         self, file: pathlib.Path, ended: Callable[[Trial], None] | None = None, **arguments: Any
@@ -47,8 +56,8 @@ class _TicketOracle:
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Returns the values of a trial; those of the first are the defaults."""
         if not self.trials:
-            values = {entry.name: entry.default for entry in self.hyperparameters.space}
-            return {"status": TrialStatus.RUNNING, "values": values}
+            defaults = {entry.name: entry.default for entry in self.hyperparameters.space}
+            return {"status": TrialStatus.RUNNING, "values": defaults}
         self._random_state = np.random.RandomState(self.seed + int(trial_id))
         with warnings.catch_warnings():
             # Of the Gaussian process on how well it fits; nothing that a user can act on.
@@ -134,7 +143,7 @@ def make_oracle(
             f"Expected an algorithm out of {', '.join(ALGORITHMS)}. "
             f"Received: algorithm={algorithm!r}."
         )
-    arguments = {
+    arguments: dict[str, Any] = {
         "hyperparameters": space,
         "max_trials": max_trials,
         # KerasTuner takes 0 for "any seed".

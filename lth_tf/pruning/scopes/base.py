@@ -53,7 +53,7 @@ class LayerDensities(Scope):
     ) -> dict[str, int]:
         """Returns weight path -> number of weights kept."""
         left = sum(super().kept(sizes, rates, shapes).values())
-        shapes = {path: shape for path, (shape,) in shapes.items()}
-        total = {path: select.size(shape) for path, shape in shapes.items()}
-        found = self.densities(shapes, left / sum(total.values()))
+        whole = {path: shape for path, (shape,) in shapes.items()}
+        total = {path: select.size(shape) for path, shape in whole.items()}
+        found = self.densities(whole, left / sum(total.values()))
         return {path: min(sizes[path], round(found[path] * total[path])) for path in sizes}

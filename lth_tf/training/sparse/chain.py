@@ -12,7 +12,7 @@ from lth_tf.datasets import Data, Preprocessing
 from lth_tf.errors import UsageError
 from lth_tf.masking.effective import BINARY
 from lth_tf.masking.layers import original_class
-from lth_tf.masking.variables import slot_of, to_numpy
+from lth_tf.masking.variables import is_masked, slot_of, to_numpy
 from lth_tf.methods.hooks import Hooks
 
 
@@ -30,10 +30,10 @@ class Link:
 
     def mask(self) -> np.ndarray:
         """Returns uint8 [inputs, units]; 1 keeps."""
-        slot = slot_of(self.layer.kernel)
-        if slot is None:
-            return np.ones(self.layer.kernel.shape, np.uint8)
-        return to_numpy(slot.mask).astype(np.uint8)
+        kernel = self.layer.kernel
+        if not is_masked(kernel):
+            return np.ones(kernel.shape, np.uint8)
+        return to_numpy(slot_of(kernel).mask).astype(np.uint8)
 
 
 def links_of(
@@ -115,7 +115,6 @@ def _obstacle(layer: keras.layers.Layer, rank: int, links: list[Link]) -> str:
 
 
 def _is_plain(layer: keras.layers.Dense) -> bool:
-    slot = slot_of(layer.kernel)
     extras = (
         layer.kernel_constraint,
         layer.bias_constraint,
@@ -128,5 +127,5 @@ def _is_plain(layer: keras.layers.Dense) -> bool:
         and all(extra is None for extra in extras)
         and all(weight.trainable for weight in (layer.kernel, layer.bias) if weight is not None)
         and layer.compute_dtype == layer.variable_dtype == "float32"
-        and (slot is None or slot.rule is BINARY)
+        and (not is_masked(layer.kernel) or slot_of(layer.kernel).rule is BINARY)
     )

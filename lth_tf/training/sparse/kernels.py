@@ -123,21 +123,24 @@ class Room(NamedTuple):
     starts: np.ndarray
 
 
-def _compiled(**options: bool) -> Callable:
+_CONFIG: Any = numba.config  # its fields are made while it is imported
+
+
+def _compiled(**options: Any) -> Callable:
     """Returns numba's decorator; what it compiles is kept on the disk if that can be written to."""
     return functools.partial(_compile, {"nogil": True, "error_model": "numpy", **options})
 
 
 def _compile(options: dict[str, Any], function: Callable) -> Callable:
     # numba only sees when the function's own file has changed.
-    folder = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(_cache_folder())
+    folder = _CONFIG.CACHE_DIR
+    _CONFIG.CACHE_DIR = str(_cache_folder())
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # it cannot write there
         return numba.njit(**options)(function)
     finally:
-        numba.config.CACHE_DIR = folder
+        _CONFIG.CACHE_DIR = folder
 
 
 @functools.cache
@@ -145,7 +148,7 @@ def _cache_folder() -> pathlib.Path:
     """Returns a folder for what these very sources become."""
     sources = [pathlib.Path(file).read_bytes() for file in (__file__, vectors.__file__)]
     digest = hashlib.sha256(b"".join(sources)).hexdigest()[:16]
-    home = numba.config.CACHE_DIR or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = _CONFIG.CACHE_DIR or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return pathlib.Path(home, "lth_tf", digest).expanduser()
 
 
