@@ -142,13 +142,12 @@ class TicketCallback(keras.callbacks.Callback):
             epochs_per_level=epochs_per_level,
             levels=levels,
             method=method,
-            criterion=pruning.CRITERIA.name_of(criterion),
             scope=scope,
             rewind_epoch=rewind_epoch,
             metric=metric or "",
             mode=mode,
             seed=seed,
-        ).replace(**options)
+        ).replace(criterion=criterion, **options)
         pruning.CRITERIA.get(criterion)
         _check_arguments(checkpoint_seconds, level_callbacks)
         self._prune_rates = prune_rates

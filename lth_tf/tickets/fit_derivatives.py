@@ -76,7 +76,7 @@ class FitDerivatives(Derivatives):
         given = self._model.loss
         loss = keras.losses.get(given) if isinstance(given, str) else given
         config = loss.get_config() if isinstance(loss, keras.Loss) else {}
-        name = getattr(loss, "name", None) or getattr(loss, "__name__", "")
+        name = str(getattr(loss, "name", None) or getattr(loss, "__name__", ""))
         if not isinstance(outputs, tf.Tensor) or "crossentropy" not in name:
             raise UsageError(
                 "Expected one output and a cross-entropy as loss: this criterion divides logits "
