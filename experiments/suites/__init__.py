@@ -6,7 +6,6 @@ A suite is a function `(options) -> results`, found by the name that it register
 import dataclasses
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from lth_tf.registry import Registry
 
@@ -44,7 +43,6 @@ class Result:
 
 
 Rate = Callable[[], float]
-Suite = Callable[[Any], Iterator[Result]]
 
 
 def in_turn(

@@ -114,19 +114,6 @@ def _rewritten(
     )
 
 
-def dense_tflite(
-    model: keras.Model,
-    dtype: str = "float32",
-    examples: Any = None,
-    batch_size: int | None = None,
-) -> bytes:
-    """Returns the TFLite file that the converter makes of a model.
-
-    Args and errors are those of `to_tflite`.
-    """
-    return dense_bytes(model, *_options(model, dtype, examples, batch_size))
-
-
 def _options(
     model: keras.Model, dtype: str, examples: Any, batch_size: int | None, **others: str
 ) -> tuple[Signature, WriteOptions]:

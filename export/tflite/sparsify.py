@@ -64,11 +64,6 @@ def direct_density(rows: int) -> float:
     return next((density for most, density in _DIRECT if rows <= most), _DIRECT_OTHERWISE)
 
 
-def sparsify(content: bytes, **options) -> bytes:
-    """Returns a smaller TFLite file that computes the same; see `rewrite`."""
-    return rewrite(content, **options)[0]
-
-
 def rewrite(
     content: bytes, *, batch_size: int = 1, optimize: str = "latency", runtime: str = "any"
 ) -> tuple[bytes, list[Stored]]:

@@ -36,24 +36,6 @@ def density(masks: Masks) -> float:
     return remaining(masks) / total(masks)
 
 
-def overlap(one: Masks, other: Masks) -> float:
-    """Returns the Jaccard index of two masks: kept in both / kept in either.
-
-    Raises:
-        ValueError: if the masks are of different weights.
-
-    Example:
-    >>> a = {"w": np.array([1, 1, 0, 0], np.uint8)}
-    >>> b = {"w": np.array([0, 1, 1, 0], np.uint8)}
-    >>> round(overlap(a, b), 3)
-    0.333
-    """
-    check_same_weights(one, other)
-    both = sum(int(np.count_nonzero(one[k] & other[k])) for k in one)
-    either = sum(int(np.count_nonzero(one[k] | other[k])) for k in one)
-    return both / either if either else 1.0
-
-
 def check_same_weights(expected: dict[str, np.ndarray], received: dict[str, np.ndarray]) -> None:
     """Checks that two dicts hold arrays of the same paths and shapes.
 

@@ -203,17 +203,6 @@ class CompiledLoop:
         """Returns the model's accuracy on a split."""
         return int(self._totals(split)[1]) / self._examples[split].labels
 
-    def compiler_ir(self, stage: str = "hlo") -> str:
-        """Returns the program of a whole interval as XLA knows it; only of a loop with `jit`.
-
-        Args:
-            stage: "hlo", or "optimized_hlo" for what is left after compiling it.
-        """
-        feed = self._batches.feed(0, self._length)
-        zero = tf.constant(0)
-        program: Any = self._programs["whole"]
-        return program.experimental_get_compiler_ir(feed, zero, zero, tf.constant(True))(stage)
-
     def _train_and_evaluate(
         self, kind: str, feed: Any, first: tf.Tensor, count: tf.Tensor, tested: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:

@@ -11,14 +11,14 @@ from keras import layers
 from export.compaction.compact import compact
 from export.formats.base import DTYPES
 from export.size import information_limit
-from export.tflite.convert import dense_tflite, to_tflite
+from export.tflite.convert import to_tflite
 from export.tflite.csr import decode, encode, smallest
 from export.tflite.flatbuffer import File, Op
-from export.tflite.sparsify import sparsify
 from lth_tf import networks
 from lth_tf.errors import RunError, UsageError
 from lth_tf.masking.model import strip_masks
 from tests.export.small_tickets import digits, ticket
+from tests.export.tflite_files import dense_tflite, sparsify
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore"

@@ -6,10 +6,11 @@ import pytest
 from keras import layers
 
 from export.formats import FORMATS
-from export.tflite.convert import dense_tflite, to_tflite
+from export.tflite.convert import to_tflite
 from export.tflite.flatbuffer import File, Op
-from export.tflite.sparsify import direct_density, rewrite, sparsify
+from export.tflite.sparsify import direct_density, rewrite
 from lth_tf.errors import UsageError
+from tests.export.tflite_files import dense_tflite, sparsify
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what interpreters say of themselves
 

@@ -49,14 +49,8 @@ def test_pickles_are_never_run(tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
-def test_overlap():
-    other = {k: 1 - v for k, v in MASKS.items()}
-    assert m.overlap(MASKS, MASKS) == 1.0
-    assert m.overlap(MASKS, other) == 0.0
-
-
 def test_other_weights_are_refused():
     with pytest.raises(ValueError, match="Expected a value for 'fc2/kernel'"):
-        m.overlap(MASKS, {"fc1/kernel": MASKS["fc1/kernel"]})
+        m.check_same_weights(MASKS, {"fc1/kernel": MASKS["fc1/kernel"]})
     with pytest.raises(ValueError, match=r"Expected shape \(2,\) for 'fc2/kernel'"):
-        m.overlap(MASKS, {**MASKS, "fc2/kernel": np.ones(3, np.uint8)})
+        m.check_same_weights(MASKS, {**MASKS, "fc2/kernel": np.ones(3, np.uint8)})

@@ -4,6 +4,7 @@ import dataclasses
 import re
 
 import pytest
+import tensorflow as tf
 
 from lth_tf import networks
 from lth_tf.config import ExperimentConfig
@@ -28,7 +29,10 @@ def whole_interval(network, data, stage="hlo"):
         lr_drops=(3,),
     )
     model = networks.build(network, data.image_shape, 10, seed=0)
-    return Trainer(model, data, config, "on")._loop.compiler_ir(stage)
+    loop = Trainer(model, data, config, "on")._loop
+    zero, feed = tf.constant(0), loop._batches.feed(0, config.eval_interval)
+    program = loop._programs["whole"]
+    return program.experimental_get_compiler_ir(feed, zero, zero, tf.constant(True))(stage)
 
 
 @pytest.mark.parametrize("network", networks.NETWORKS.names())
