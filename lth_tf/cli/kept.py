@@ -8,7 +8,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 
-from lth_tf.cli.process import ProgramError, command, environment, failure, run_program
+from lth_tf.cli.process import ProgramError, command, environment, failure, piped, run_program
 
 ANSWERED, FAILED = "", "!"  # lines that end an answer
 
@@ -103,13 +103,13 @@ class _Kept:
 
     def ask(self, request: str) -> str:
         """Returns the answer to a request."""
-        assert self._child.stdin is not None and self._child.stdout is not None
+        asked, told = piped(self._child.stdin), piped(self._child.stdout)
         printed: list[str] = []
         begin = os.fstat(self._stderr.fileno()).st_size
         with contextlib.suppress(BrokenPipeError):  # it has ended; why is said below
-            self._child.stdin.write(f"{request}\n")
-            self._child.stdin.flush()
-        for line in self._child.stdout:
+            asked.write(f"{request}\n")
+            asked.flush()
+        for line in told:
             if line.rstrip("\n") == ANSWERED:
                 return "".join(printed)
             if line.rstrip("\n") == FAILED:
@@ -130,7 +130,7 @@ class _Kept:
     def close(self) -> None:
         """Ends the program."""
         self._child.kill()
-        for stream in (self._child.stdin, self._child.stdout, self._stderr):
+        for stream in (piped(self._child.stdin), piped(self._child.stdout), self._stderr):
             with contextlib.suppress(OSError):
                 stream.close()
         self._child.wait()

@@ -120,17 +120,18 @@ class PruneCallback(keras.callbacks.Callback):
         mask_model(model, self._skip)
         if model is not self._pruned_model:
             self._pruned_model = model
-            self._schedule: Schedule | None = None
+            self._made: Schedule | None = None
             self._done: int | None = None
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Fixes the schedule, and tries the criterion before anything is trained."""
-        if self._schedule is None:
-            self._schedule = self._make_schedule()
+        if self._made is None:
+            self._made = self._make_schedule()
         self._check_others(running_fit(self.model))
         masks = get_masks(self.model)
         self._sizes = {path: mask.size for path, mask in masks.items()}
-        self._density, self._last = _density(masks), None
+        self._density = _density(masks)
+        self._last: int | None = None
         self._check_final_density(masks)
         self._score(masks, get_weights(self.model), step=0)
         if self._verbose:
@@ -144,7 +145,8 @@ class PruneCallback(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Prunes if it is time."""
-        covered = self._at_most(batch + (self._pruned_model.steps_per_execution or 1))
+        steps = self._pruned_model.steps_per_execution if self._pruned_model is not None else 1
+        covered = self._at_most(batch + (steps or 1))
         due = self._schedule.last_due(self._before_epoch + covered)
         if due is not None and due != self._last:
             self._last = due
@@ -172,6 +174,13 @@ class PruneCallback(keras.callbacks.Callback):
                 f"this fit ended at {self._done or 0:,}"
             )
         print(f"{text}.", flush=True)
+
+    @property
+    def _schedule(self) -> Schedule:
+        """The schedule, which `fit` fixes when it begins."""
+        if self._made is None:
+            raise RuntimeError("Expected a fit that has begun.")
+        return self._made
 
     def _prune(self, step: int) -> None:
         density = self._schedule.density(step)
@@ -233,7 +242,7 @@ class PruneCallback(keras.callbacks.Callback):
             total = self.params["epochs"] * batches
             begin = max(1, round(Gradual.prune_begin * total)) if begin is None else begin
             end = max(begin, round(Gradual.prune_end * total)) if end is None else end
-        end = begin if constant else end
+        end = begin if constant or end is None else end
         if end < begin:
             raise UsageError(
                 f"Expected end_step of at least begin_step={begin}. Received: end_step={end}. "
