@@ -159,7 +159,7 @@ class GradualTraining:
         return float(loss) / labels, int(correct) / labels
 
     def _totals_of(self, split: str) -> tuple[tf.Tensor, tf.Tensor]:
-        def measure(inputs, labels):
+        def measure(inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return loss_and_correct(self._model(inputs, training=False), labels)
 
         return loop.totals(measure, self._examples[split])

@@ -40,7 +40,7 @@ class ReportOptions(Options):
         (), "Iterations to show the accuracy at. Default: a third, two thirds, all of them."
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not self.densities or any(not 0 < density <= 100 for density in self.densities):
             raise UsageError(

@@ -5,7 +5,8 @@ import statistics
 from collections.abc import Sequence
 
 from lth_tf.tickets import judging
-from lth_tf.tickets.verdict import Seed, Verdict, judge, seed_of
+from lth_tf.tickets.comparing import Comparison
+from lth_tf.tickets.verdict import LevelVerdict, Seed, Verdict, judge, seed_of
 
 from .results import Run, percent
 
@@ -103,7 +104,7 @@ def _dense(values: Sequence[float], metric: str) -> str:
     return f"{mean} ({_value(min(values), metric)}–{_value(max(values), metric)})"
 
 
-def _size(level) -> str:
+def _size(level: LevelVerdict | None) -> str:
     return "none" if level is None else f"{percent(level.density):g} %"
 
 
@@ -111,7 +112,7 @@ def _value(value: float, metric: str) -> str:
     return f"{100 * value:.2f}" if judging.is_accuracy(metric) else f"{value:.4g}"
 
 
-def _difference(comparison, metric: str) -> str:
+def _difference(comparison: Comparison, metric: str) -> str:
     scale, form = (100, ".2f") if judging.is_accuracy(metric) else (1, ".3g")
     words = f"{scale * comparison.difference:+{form}}"
     if comparison.seeds > 1:

@@ -86,7 +86,7 @@ class ExportOptions(Options):
         3.0, "Seconds to measure the latency of a file; 0 does not.", minimum=0.0
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         known = FORMATS.names()
         if not self.formats or set(self.formats) - set(known):

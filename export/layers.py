@@ -147,7 +147,7 @@ def _watched(model: keras.Model, seen: Any) -> Iterator[None]:
         call = layer.call
 
         @functools.wraps(call)
-        def watched(*args, **kwargs):
+        def watched(*args: Any, **kwargs: Any) -> Any:
             outputs = call(*args, **kwargs)
             given = args or tuple(kwargs.values())
             if keras.tree.flatten(outputs) and keras.tree.flatten(given):

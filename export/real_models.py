@@ -96,7 +96,7 @@ def _lstm() -> keras.Model:
 def _unet() -> keras.Model:
     """Segmentation of 128 x 128 pixels, 32 to 256 channels."""
 
-    def two(tensor, filters):
+    def two(tensor: keras.KerasTensor, filters: int) -> keras.KerasTensor:
         for _ in range(2):
             tensor = layers.Conv2D(filters, 3, padding="same", activation="relu")(tensor)
         return tensor

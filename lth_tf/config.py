@@ -53,7 +53,7 @@ class ProcedureConfig(Options):
     )
     seed: int = option(0, "Seed; replicate k has seed + k.", minimum=0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if callable(self.criterion):
             object.__setattr__(self, "criterion", CRITERIA.name_of(self.criterion))
         SCOPES.get(self.scope)
@@ -165,7 +165,7 @@ class ExperimentConfig(ProcedureConfig):
     )
     replicates: int = option(1, "Seeds to run.", minimum=1, in_run_name=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "network", NETWORKS.name_of(self.network))
         super().__post_init__()
         if self.test_interval % self.eval_interval:
@@ -229,7 +229,7 @@ class FitConfig(ProcedureConfig):
     )
     judged_on: str = option("validation data", "Data that tickets are judged on.")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.method.origin_iteration(self) != 0:
             raise UsageError(
@@ -304,7 +304,7 @@ class RunOptions(Options):
     dry_run: bool = option(False, "Print the plan and train nothing; loads the data set.")
     tensorboard: bool = option(False, "Also write TensorBoard event files into the run directory.")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not self.runs_dir:
             raise UsageError("Expected runs_dir to be a folder. Received: runs_dir=''.")

@@ -65,7 +65,7 @@ class Options:
             what was received.
     """
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             if field.metadata["part_of"] is None:
                 _check(field, getattr(self, field.name))

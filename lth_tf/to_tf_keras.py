@@ -49,7 +49,7 @@ def _outputs(model: keras.Model, inputs: list) -> list:
     return [tensors[id(tensor)] for tensor in model.outputs]
 
 
-def _only_node(operation: keras.Operation, known: dict):
+def _only_node(operation: keras.Operation, known: dict[int, Any]) -> Any:
     """Returns the call of a layer that this model consists of."""
     nodes = [
         node

@@ -1,6 +1,7 @@
 """JAX: the updates of an interval and its evaluations in one compiled call, data on the device."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ def main() -> None:
     serve(interval)
 
 
-def _logits(weights, images):
+def _logits(weights: list[Any], images: jax.Array) -> jax.Array:
     values = images.astype(jnp.float32) / 255
     for number, (kernel, bias) in enumerate(weights):
         values = values @ kernel + bias
@@ -31,16 +32,18 @@ def _logits(weights, images):
     return values
 
 
-def _loss(weights, images, labels):
+def _loss(weights: list[Any], images: jax.Array, labels: jax.Array) -> jax.Array:
     logs = jax.nn.log_softmax(_logits(weights, images))
     return -jnp.take_along_axis(logs, labels[:, None], axis=1).mean()
 
 
 @functools.partial(jax.jit, static_argnames="tested", donate_argnums=0)
-def _interval(state, data, order, tested):
+def _interval(
+    state: list[Any], data: dict[str, Any], order: jax.Array, tested: bool
+) -> tuple[list[Any], list[jax.Array]]:
     images, labels = data["train"]
 
-    def update(state, rows):
+    def update(state: list[Any], rows: jax.Array) -> tuple[list[Any], jax.Array]:
         weights, first, second, made = state
         loss, slopes = jax.value_and_grad(_loss)(weights, images[rows], labels[rows])
         made += 1

@@ -6,6 +6,7 @@ A suite is a function `(options) -> results`, found by the name that it register
 import dataclasses
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from lth_tf.registry import Registry
 
@@ -40,6 +41,22 @@ class Result:
                 line += f"   the first is {spread(ratios, '.2f')} x"
             lines.append(line)
         return "\n".join([*lines, f"  {self.note}"] if self.note else lines)
+
+
+class Options(Protocol):
+    """What a suite is asked for; see `experiments.benchmark`."""
+
+    @property
+    def networks(self) -> str:
+        """Names of networks, comma-separated."""
+
+    @property
+    def rounds(self) -> int:
+        """How often each alternative is measured, in turn."""
+
+    @property
+    def seconds(self) -> float:
+        """How long each time, about."""
 
 
 Rate = Callable[[], float]

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from . import Result, in_turn, register
+from . import Options, Result, in_turn, register
 from .setups import config_of, model_of, trainer_of, trainer_rate
 
 
 @register("augment")
-def augment(options) -> Iterator[Result]:
+def augment(options: Options) -> Iterator[Result]:
     """Measures ResNet-20 with and without augmentation."""
     rates = {}
     for name, augmented in (("augmented", True), ("as it is", False)):

@@ -10,14 +10,14 @@ from lth_tf.masking.model import to_numpy
 from lth_tf.tickets.callback import TicketCallback
 from lth_tf.training.optimizers import make_optimizer
 
-from . import Result, in_turn, register
+from . import Options, Result, in_turn, register
 from .setups import config_of, model_of, random_data
 
 _LEVELS = 3
 
 
 @register("callback")
-def callback(options) -> Iterator[Result]:
+def callback(options: Options) -> Iterator[Result]:
     """Measures what the callback costs."""
     config = config_of("lenet")
     data = random_data(config, validation=5_000)

@@ -12,12 +12,12 @@ from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
 from lth_tf.tickets.find import rewind
 
-from . import Result, in_turn, register
+from . import Options, Result, in_turn, register
 from .setups import config_of, model_of, trainer_of
 
 
 @register("costs")
-def costs(options) -> Iterator[Result]:
+def costs(options: Options) -> Iterator[Result]:
     """Measures the fixed costs of a level, network by network."""
     for network in options.networks.split(","):
         config = config_of(network)

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 from lth_tf.training.trainer import Trainer
 
-from . import Rate, Result, in_turn, register
+from . import Options, Rate, Result, in_turn, register
 from .setups import config_of, model_of, random_data, trainer_of, trainer_rate
 
 
 @register("evaluation")
-def evaluation(options) -> Iterator[Result]:
+def evaluation(options: Options) -> Iterator[Result]:
     """Measures LeNet with and without validation and test, and what a level ends with."""
     config = config_of("lenet")
 
@@ -29,7 +29,7 @@ def evaluation(options) -> Iterator[Result]:
     yield _level_end(options)
 
 
-def _level_end(options) -> Result:
+def _level_end(options: Options) -> Result:
     config = config_of("lenet").replace(iterations=1)
     data = random_data(config, 5_000, 10_000)
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -9,14 +10,14 @@ import tensorflow as tf
 from lth_tf.masking.layers import layers_of
 from lth_tf.training.choice import uses_jit
 
-from . import Rate, Result, in_turn, register
+from . import Options, Rate, Result, in_turn, register
 from .setups import config_of, model_of, trainer_of, trainer_rate
 
 _LENGTH = 20  # updates a call
 
 
 @register("floor")
-def floor(options) -> Iterator[Result]:
+def floor(options: Options) -> Iterator[Result]:
     """Measures, network by network, the Trainer beside the products of an update and Adam alone.
 
     The products are those of every dense layer and convolution, forward and backward (twice),
@@ -44,7 +45,7 @@ def _floor(model: keras.Model, batch: int, seconds: float) -> Rate:
     size = sum(int(tf.size(weight)) for weight in model.trainable_variables)
     weights, first, second, gradient = (tf.Variable(tf.random.normal([size])) for _ in range(4))
 
-    def update(i):
+    def update(i: tf.Tensor) -> Any:
         results = [product(i) for product in products]
         with tf.control_dependencies([value for result in results for value in result]):
             first.assign_add((gradient - first) * 0.1)
@@ -53,7 +54,7 @@ def _floor(model: keras.Model, batch: int, seconds: float) -> Rate:
         return (i + 1,)
 
     @tf.function(jit_compile=uses_jit(model, "auto"), autograph=False)
-    def updates():
+    def updates() -> Any:
         return tf.while_loop(lambda i: i < _LENGTH, update, (tf.constant(0),))
 
     updates()
@@ -74,12 +75,12 @@ def _product(layer: keras.layers.Layer, batch: int, first: bool) -> Callable:
     given = tf.Variable(tf.random.normal([batch, *layer.input.shape[1:]]))
     upstream = tf.Variable(tf.random.normal([batch, *layer.output.shape[1:]]))
 
-    def forward(inputs, weights):
+    def forward(inputs: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         if isinstance(layer, keras.layers.Dense):
             return inputs @ weights
         return tf.nn.conv2d(inputs, weights, layer.strides, layer.padding.upper())
 
-    def compute(i):
+    def compute(i: tf.Tensor) -> list[tf.Tensor]:
         # Of the iteration, or the compiler would compute it once for all.
         inputs = given + tf.cast(i, tf.float32)
         weights = kernel + tf.cast(i, tf.float32)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from lth_tf.cli import process
 
-from . import Result, in_turn, register
+from . import Options, Result, in_turn, register
 from .setups import config_of, model_of, trainer_of, trainer_rate
 
 
 @register("jobs")
-def jobs(options) -> Iterator[Result]:
+def jobs(options: Options) -> Iterator[Result]:
     """Measures how many iterations a second all processes make together."""
     cores = sorted(os.sched_getaffinity(0))
     rates = {

@@ -8,12 +8,12 @@ import numpy as np
 from lth_tf import pruning
 from lth_tf.masking.model import get_masks, get_weights, set_masks, set_weights
 
-from . import Result, register
+from . import Options, Result, register
 from .setups import config_of, model_of, trainer_of
 
 
 @register("memory")
-def memory(options) -> Iterator[Result]:
+def memory(options: Options) -> Iterator[Result]:
     """Measures the resident memory after each of 21 levels of 500 iterations."""
     config = config_of("lenet")
     model = model_of(config)

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from lth_tf.cli import process
 
 from .. import peers as programs
-from . import Result, in_turn, register
+from . import Options, Result, in_turn, register
 
 
 @register("peers")
-def peers(options) -> Iterator[Result]:
+def peers(options: Options) -> Iterator[Result]:
     """Measures LeNet with validation every 100 and test every 500 iterations, in turn.
 
     Peers that are not installed are left out with one line. All processes are there all the

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from lth_tf import networks, pruning
 from lth_tf.masking.model import get_masks, get_weights
 
-from . import Result, in_turn, register
+from . import Options, Result, in_turn, register
 from .setups import config_of, model_of
 
 
 @register("prune")
-def prune(options) -> Iterator[Result]:
+def prune(options: Options) -> Iterator[Result]:
     """Measures how long pruning takes, and its memory in multiples of the weights'."""
     config = config_of("vgg19")
     model = model_of(config)

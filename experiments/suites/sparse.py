@@ -11,7 +11,7 @@ from lth_tf.runs.stage import Stage
 from lth_tf.tickets.find import find_tickets
 from lth_tf.tickets.listener import RunListener
 
-from . import Rate, Result, in_turn, register
+from . import Options, Rate, Result, in_turn, register
 from .setups import config_of, model_of, random_data, ticket_masks, trainer_of, trainer_rate
 
 DENSITIES = (0.64, 0.41, 0.21, 0.108, 0.036, 0.012)
@@ -19,7 +19,7 @@ _STEPS = ("sparse", "dense")
 
 
 @register("sparse")
-def sparse(options) -> Iterator[Result]:
+def sparse(options: Options) -> Iterator[Result]:
     """Measures LeNet's training and its evaluation at tickets' densities, then 21 levels."""
     for density in DENSITIES:
         percent = f"lenet at {100 * density:g} %"

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 
 from lth_tf.cli import process
 
-from . import Result, in_turn, register
+from . import Options, Result, in_turn, register
 
 _PACKAGE = __package__.rpartition(".")[0]
 
 
 @register("startup")
-def startup(options) -> Iterator[Result]:
+def startup(options: Options) -> Iterator[Result]:
     """Measures `--help`, imports, and whole programs of one short level, in seconds and memory."""
     commands = {
         "import tensorflow": ["-c", "import tensorflow"],

@@ -9,12 +9,12 @@ import tensorflow as tf
 from lth_tf.config import ExperimentConfig
 from lth_tf.training.optimizers import make_optimizer
 
-from . import Rate, Result, in_turn, register
+from . import Options, Rate, Result, in_turn, register
 from .setups import FEW, config_of, model_of, random_data, trainer_of, trainer_rate
 
 
 @register("training")
-def training(options) -> Iterator[Result]:
+def training(options: Options) -> Iterator[Result]:
     """Measures training alone, network by network.
 
     For convolutions `fit` has the model as Keras users have it, without masks.

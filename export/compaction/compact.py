@@ -259,7 +259,7 @@ def _groups(graph: _Graph) -> dict[int, np.ndarray]:
 class _Numbers:
     """Numbers of groups; groups that are joined get the same one."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._parent = np.array([PINNED])
 
     def fresh(self, count: int) -> np.ndarray:

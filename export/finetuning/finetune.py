@@ -7,6 +7,7 @@ Both are done by tensorflow-model-optimization in a process of its own, see
 import json
 import pathlib
 import tempfile
+from typing import Any
 
 import keras
 import numpy as np
@@ -83,7 +84,9 @@ def quantization_aware(
     return _finetune(model, inputs, labels, learning_rate=learning_rate, seed=seed, **options)
 
 
-def _finetune(model: keras.Model, inputs: np.ndarray, labels: np.ndarray, **options) -> keras.Model:
+def _finetune(
+    model: keras.Model, inputs: np.ndarray, labels: np.ndarray, **options: Any
+) -> keras.Model:
     options |= {"batch_size": min(_BATCH, len(inputs)), "from_logits": not _is_softmax(model)}
     copy = strip(model)
     with tempfile.TemporaryDirectory() as folder:

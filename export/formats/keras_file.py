@@ -1,6 +1,7 @@
 """Keras's own .keras files, of the plain model."""
 
 import pathlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ with lazy_imports():
 
     from .. import signature as signatures
     from .. import size
+
+if TYPE_CHECKING:
+    from ..signature import Signature
 
 
 def open_keras(path: str) -> Runner:
@@ -42,7 +46,13 @@ class KerasFile(Format):
         """Whether it is a .keras file."""
         return path.is_file() and path.suffix == ".keras"
 
-    def write(self, model, path, signature, options: WriteOptions) -> list[Stored]:
+    def write(
+        self,
+        model: "keras.Model",
+        path: pathlib.Path,
+        signature: "Signature",
+        options: WriteOptions,
+    ) -> list[Stored]:
         """Saves the model."""
         # Keras saves under this suffix only.
         model.save(path.with_suffix(".keras"))
@@ -52,11 +62,17 @@ class KerasFile(Format):
             for kernel in size.kernel_arrays(model)
         ]
 
-    def write_dense(self, model, path, signature, options: WriteOptions) -> None:
+    def write_dense(
+        self,
+        model: "keras.Model",
+        path: pathlib.Path,
+        signature: "Signature",
+        options: WriteOptions,
+    ) -> None:
         """Saves the model: the format has no use for zeros."""
         self.write(model, path, signature, options)
 
-    def speed_caveats(self, model, dtype: str) -> list[str]:
+    def speed_caveats(self, model: "keras.Model", dtype: str) -> list[str]:
         """Returns that it gains nothing."""
         return [
             "keras: neither smaller nor faster than a dense .keras file, which stores zeros as "

@@ -1,6 +1,7 @@
 """SavedModels with coded kernels."""
 
 import pathlib
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,13 +16,16 @@ with lazy_imports():
 
     from ..saved_model import write
 
+if TYPE_CHECKING:
+    from ..signature import Signature
+
 
 def _load(path: str) -> Runner:
     loaded = tf.saved_model.load(path)
     signature = loaded.signatures["serving_default"]
     shapes = signature.structured_input_signature[1].values()
 
-    def run(inputs: Arrays, _keep_alive=loaded) -> Arrays:
+    def run(inputs: Arrays, _keep_alive: Any = loaded) -> Arrays:
         outputs = signature(**{name: tf.constant(array) for name, array in inputs.items()})
         return {name: _as_array(tensor.numpy()) for name, tensor in outputs.items()}
 
@@ -81,19 +85,31 @@ class SavedModel(Format):
         """Whether it is a folder with a SavedModel in it."""
         return (path / self.marker).exists()
 
-    def write(self, model, path, signature, options: WriteOptions) -> list[Stored]:
+    def write(
+        self,
+        model: "keras.Model",
+        path: pathlib.Path,
+        signature: "Signature",
+        options: WriteOptions,
+    ) -> list[Stored]:
         """Writes the compact SavedModel."""
         return write.write_saved_model(model, path, signature, options.dtype)
 
-    def write_dense(self, model, path, signature, options: WriteOptions) -> None:
+    def write_dense(
+        self,
+        model: "keras.Model",
+        path: pathlib.Path,
+        signature: "Signature",
+        options: WriteOptions,
+    ) -> None:
         """Writes an ordinary SavedModel."""
         write.dense_saved_model(model, path, signature)
 
-    def payload_bytes(self, model, dtype: str) -> int:
+    def payload_bytes(self, model: "keras.Model", dtype: str) -> int:
         """Returns what the coded kernels take before they are deflated."""
         return write.payload_bytes(model, dtype)
 
-    def speed_caveats(self, model, dtype: str) -> list[str]:
+    def speed_caveats(self, model: "keras.Model", dtype: str) -> list[str]:
         """Returns that zeros make it smaller only."""
         return [
             "saved_model: zeros make it smaller, not faster. It is decoded once when it is loaded "

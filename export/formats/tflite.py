@@ -3,7 +3,7 @@
 import importlib.util
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,11 @@ with lazy_imports():
     from tflite_micro.python.tflite_micro import runtime
 
     from ..tflite import convert, speed_caveats
+
+if TYPE_CHECKING:
+    import keras
+
+    from ..signature import Signature
 
 _SIGNATURE = "serving_default"
 
@@ -120,15 +125,27 @@ class TFLite(Format):
         """Ranges of int8 activations are chosen on real inputs."""
         return dtype == "int8"
 
-    def write(self, model, path, signature, options: WriteOptions) -> list[Stored]:
+    def write(
+        self,
+        model: "keras.Model",
+        path: pathlib.Path,
+        signature: "Signature",
+        options: WriteOptions,
+    ) -> list[Stored]:
         """Writes the sparse file."""
         return convert.write_tflite(model, path, signature, options)
 
-    def write_dense(self, model, path, signature, options: WriteOptions) -> None:
+    def write_dense(
+        self,
+        model: "keras.Model",
+        path: pathlib.Path,
+        signature: "Signature",
+        options: WriteOptions,
+    ) -> None:
         """Writes the converter's file."""
         path.write_bytes(convert.dense_bytes(model, signature, options))
 
-    def speed_caveats(self, model, dtype: str) -> list[str]:
+    def speed_caveats(self, model: "keras.Model", dtype: str) -> list[str]:
         """Returns where zeros do not make it faster."""
         return speed_caveats.speed_caveats(model, dtype)
 

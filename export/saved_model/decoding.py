@@ -109,7 +109,7 @@ def decode_into(stored: tf.Tensor, coded: Coded) -> tf.Tensor:
     """Returns a list of tensors, a variant, with the kernels added to it."""
     decoder = Decoder(coded)
 
-    def add(kernel, stored):
+    def add(kernel: tf.Tensor, stored: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         added = _raw.TensorListPushBack(input_handle=stored, tensor=decoder(kernel))
         return kernel + 1, added
 

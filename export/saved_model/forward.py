@@ -48,8 +48,8 @@ def trace(model: keras.Model, signature: Signature, kernels: list[keras.Variable
     variables = [v for v in model.variables if v.name != "seed_generator_state"]
     constants = {id(v): v.numpy() for v in variables if id(v) not in places}
 
-    def forward(tensors, values):
-        def value(variable):
+    def forward(tensors: dict[str, tf.Tensor], values: list[tf.Tensor]) -> dict[str, tf.Tensor]:
+        def value(variable: keras.Variable) -> tf.Tensor:
             if id(variable) in places:
                 return tf.cast(values[places[id(variable)]], variable.dtype)
             return tf.constant(constants[id(variable)])

@@ -8,7 +8,8 @@ operations, and long names of nodes and functions.
 import itertools
 import pathlib
 import string
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from tensorflow.core.framework import attr_value_pb2, function_pb2, node_def_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2, saver_pb2
@@ -188,7 +189,7 @@ def _creation_order(function: function_pb2.FunctionDef) -> tuple[int, str]:
     return (int(number) if number.isdigit() else 0, function.signature.name)
 
 
-def _called(nodes, functions: dict) -> list[str]:
+def _called(nodes: Iterable[Any], functions: dict[str, Any]) -> list[str]:
     """Returns the functions that nodes call."""
     return [
         func.name
@@ -222,7 +223,7 @@ def _name(tensor: str) -> str:
     return tensor.removeprefix("^").split(":")[0]
 
 
-def _keep(repeated, items: list) -> None:
+def _keep(repeated: Any, items: list[Any]) -> None:
     copies = [type(item).FromString(item.SerializeToString()) for item in items]
     del repeated[:]
     repeated.extend(copies)

@@ -46,17 +46,17 @@ class _Kernels(tf.saved_model.experimental.TrackableResource):
             for i, shape in enumerate(self._coded.shapes)
         ]
 
-    def _create_resource(self):
+    def _create_resource(self) -> tf.Tensor:
         return _raw.VarHandleOp(dtype=tf.variant, shape=[], shared_name="kernels")
 
-    def _initialize(self):
+    def _initialize(self) -> None:
         stored = _raw.EmptyTensorList(
             element_shape=-1, max_num_elements=-1, element_dtype=tf.float32
         )
         filled = decoding.decode_into(stored, self._coded)
         _raw.AssignVariableOp(resource=self.resource_handle, value=filled)
 
-    def _destroy_resource(self):
+    def _destroy_resource(self) -> None:
         _raw.DestroyResourceOp(resource=self.resource_handle, ignore_lookup_error=True)
 
 
@@ -132,7 +132,7 @@ def dense_saved_model(
     root.weights = [variable.value for variable in model.variables]
     root.tables = _tables(model)
 
-    def serve(**inputs):
+    def serve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return signature.call(model, inputs)
 
     traced = tf.function(serve, autograph=False).get_concrete_function(**signature.specs)
@@ -158,7 +158,7 @@ def write_saved_model(
     handle = resource.resource_handle
     graph = forward.trace(model, signature, variables)
 
-    def serve(**inputs):
+    def serve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         feeds = dict(zip(graph.kernels, resource.read(handle), strict=True))
         feeds |= {name: tf.identity(other) for name, other in graph.resources.items()}
         feeds |= {graph.inputs[name]: tensor for name, tensor in inputs.items()}

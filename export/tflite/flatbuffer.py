@@ -1,6 +1,7 @@
 """TFLite files as objects: read, looked into, and written with as few bytes as they need."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import flatbuffers
 import numpy as np
@@ -245,11 +246,11 @@ class _SharingBuilder(flatbuffers.Builder):
         """Writes a vector of numbers."""
         return self._once((x.dtype.str, x.tobytes()), super().CreateNumpyVector, x)
 
-    def CreateString(self, s: str | bytes, *args, **kwargs) -> int:  # noqa: N802
+    def CreateString(self, s: str | bytes, *args: Any, **kwargs: Any) -> int:  # noqa: N802
         """Writes a string."""
         return self._once(("", s), super().CreateString, s, *args, **kwargs)
 
-    def _once(self, key: tuple, write, *args, **kwargs) -> int:
+    def _once(self, key: tuple, write: Callable[..., int], *args: Any, **kwargs: Any) -> int:
         if key not in self._written:
             self._written[key] = write(*args, **kwargs)
         return self._written[key]

@@ -130,7 +130,7 @@ class Data:
     # Filled in as soon as the inputs are known.
     preprocessing: Preprocessing = None  # type: ignore[assignment]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.preprocessing is None:
             object.__setattr__(self, "preprocessing", Preprocessing.of(self.train.inputs))
 

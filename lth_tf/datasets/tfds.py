@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -90,7 +91,7 @@ def _decode(name: str, folder: str) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _prepare(builder, name: str, folder: str) -> None:
+def _prepare(builder: Any, name: str, folder: str) -> None:
     """Downloads a data set unless it is there."""
     if builder.is_prepared():
         return

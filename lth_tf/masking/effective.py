@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 
@@ -40,8 +41,8 @@ BINARY = Binary()
 
 
 @keras.ops.custom_gradient
-def _mask_gradient(weight, mask):
-    def gradient(*args, upstream=None):
+def _mask_gradient(weight: keras.KerasTensor, mask: keras.KerasTensor) -> Any:
+    def gradient(*args: Any, upstream: Any = None) -> Any:
         (upstream,) = args or (upstream,)
         return upstream * mask, keras.ops.zeros_like(mask)
 

@@ -25,16 +25,16 @@ class MaskHolder(keras.layers.Layer):
         slots: the masked weights that it holds masks of.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self.slots: list[Slot] = []
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """Returns its inputs: code that calls a model's layers in turn may meet it."""
         return inputs
 
-    def quantize(self, *args, **kwargs) -> None:
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
         """Does nothing: masks are not quantized."""
 
     def add(self, weight: keras.Variable) -> None:
@@ -64,20 +64,22 @@ class MaskHolder(keras.layers.Layer):
     def use(self, slot: Slot, rule: Effective) -> None:
         """Gives a slot another rule with new variables of its own."""
 
-        def add_variable(name, shape, initializer, trainable=True):
+        def add_variable(
+            name: str, shape: tuple[int, ...], initializer: Any, trainable: bool = True
+        ) -> keras.Variable:
             return self.variable(slot.weight, name, initializer, shape=shape, trainable=trainable)
 
         with reading_stored():
             state = rule.build(slot.weight, add_variable)
         slot.rule, slot.state = rule, state
 
-    def save_own_variables(self, store) -> None:
+    def save_own_variables(self, store: Any) -> None:
         """Saves the masks, and what Keras would merge: weights and their LoRA adapters."""
         super().save_own_variables(store)
         for name, variable in self._adapted().items():
             store[name] = stored_value(variable)
 
-    def load_own_variables(self, store) -> None:
+    def load_own_variables(self, store: Any) -> None:
         """Loads what `save_own_variables` saved, after the layer's own variables."""
         adapted = self._adapted()
         super().load_own_variables({k: store[k] for k in store.keys() if k not in adapted})

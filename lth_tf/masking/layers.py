@@ -44,10 +44,10 @@ class Masked(_Layer):
 
     _original_class: type[keras.layers.Layer]
 
-    def __init_subclass__(cls, **kwargs):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         """Keeps the original class from taking the masked one for a subclass of a user's."""
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the original layer's description and which of its weights are masked."""
         slots = {id(slot.weight): slot for layer in layers_of(self) for slot in own_slots(layer)}
         weights = _unmasked_weights(self)
@@ -65,7 +65,7 @@ class Masked(_Layer):
         return config
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> keras.layers.Layer:
         """Returns a layer of the original class that is masked once it is built."""
         layer = _original_layer(cls, config.get("layer"))
         indices = config.get("masked_weights")
@@ -78,7 +78,7 @@ class Masked(_Layer):
         mask_once_there(layer, indices, rules)
         return layer
 
-    def quantize(self, mode=None, config=None, **kwargs):
+    def quantize(self, mode: Any = None, config: Any = None, **kwargs: Any) -> Any:
         """Folds the masks in and quantizes the layer, which has no masks then.
 
         Raises:
@@ -102,7 +102,7 @@ class Masked(_Layer):
                 slot_of(weight).mask.assign(mask)
             raise
 
-    def _flatten_layers(self, include_self=True, recursive=True):
+    def _flatten_layers(self, include_self: bool = True, recursive: bool = True) -> list[Any]:
         found = super()._flatten_layers(include_self, recursive)
         return [layer for layer in found if not isinstance(layer, MaskHolder)]
 
@@ -140,7 +140,7 @@ def mask_once_there(
     """
     hooks = ("build", "call", "load_own_variables")
 
-    def mask_if_there():
+    def mask_if_there() -> None:
         weights = _unmasked_weights(layer)
         if hooks[0] in vars(layer) and indices and max(indices) < len(weights):
             for name in hooks:
@@ -156,9 +156,9 @@ def mask_once_there(
                 if holder_of(sub) is not None:
                     vars(sub).setdefault(old_name, holder_of(sub))
 
-    def hooked(original, before):
+    def hooked(original: Callable, before: bool) -> Callable:
         @functools.wraps(original)
-        def call(*args, **kwargs):
+        def call(*args: Any, **kwargs: Any) -> Any:
             if before:
                 mask_if_there()
             result = original(*args, **kwargs)

@@ -88,7 +88,7 @@ class MaskedVariable(_Variable):
     _original_class: type
 
     @property
-    def value(self):
+    def value(self) -> Any:
         """The effective weight inside a layer's call, else the stored one."""
         stored = super().value
         reading = _reading.get()
@@ -96,14 +96,14 @@ class MaskedVariable(_Variable):
             return stored
         return slot_of(self).effective(stored)
 
-    def _direct_assign(self, value):
+    def _direct_assign(self, value: Any) -> None:
         slot = slot_of(self)
         if slot.rule.idempotent and not _storing.get() and has_value(slot.mask):
             value = slot.zeroed(value)
         super()._direct_assign(value)
 
     @property
-    def constraint(self):
+    def constraint(self) -> Callable | None:
         """The variable's constraint, and then 0 for pruned weights.
 
         Optimizers apply it after each update, so stored weights stay 0 even with
@@ -114,24 +114,24 @@ class MaskedVariable(_Variable):
         if promised_zero() or not slot.rule.idempotent or not is_bound(slot.mask):
             return own
 
-        def constrain(weight):
+        def constrain(weight: Any) -> Any:
             with reading_stored():
                 return slot.zeroed(weight if own is None else own(weight))
 
         return constrain
 
     @constraint.setter
-    def constraint(self, value):
+    def constraint(self, value: Callable | None) -> None:
         super(MaskedVariable, type(self)).constraint.fset(self, value)
 
     @property
-    def regularizer(self):
+    def regularizer(self) -> Callable | None:
         """The variable's regularizer, applied to the effective weight."""
         own, slot = super().regularizer, slot_of(self)
         if own is None or not is_bound(slot.mask):
             return own
 
-        def regularize(weight):
+        def regularize(weight: Any) -> Any:
             with reading_stored():
                 stored = self.value if weight is self else weight
             return own(slot.effective(stored))
@@ -139,14 +139,14 @@ class MaskedVariable(_Variable):
         return regularize
 
     @regularizer.setter
-    def regularizer(self, value):
+    def regularizer(self, value: Callable | None) -> None:
         super(MaskedVariable, type(self)).regularizer.fset(self, value)
 
 
 class Mask(_Variable):
     """What a mask's class adds: when it is assigned, the weights it prunes are stored as 0."""
 
-    def _direct_assign(self, value):
+    def _direct_assign(self, value: Any) -> None:
         super()._direct_assign(value)
         slot = vars(self)[_SLOT]
         if has_value(slot.weight) and not _storing.get():
@@ -178,7 +178,7 @@ def _read(method: Callable) -> Callable:
     """Makes a conversion or an operator see the effective weight outside layers too."""
 
     @functools.wraps(method)
-    def read(self, *args, **kwargs):
+    def read(self: Any, *args: Any, **kwargs: Any) -> Any:
         slot = slot_of(self)
         if _reading.get() or not slot.rule.idempotent or not is_bound(slot.mask):
             return method(self, *args, **kwargs)
@@ -190,7 +190,7 @@ def _read(method: Callable) -> Callable:
 
 def _stored(method: Callable) -> Callable:
     @functools.wraps(method)
-    def stored(*args, **kwargs):
+    def stored(*args: Any, **kwargs: Any) -> Any:
         with reading_stored():
             return method(*args, **kwargs)
 

@@ -27,7 +27,7 @@ class AtDensities(Method):
         "each is a training of its own.",
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not self.final_density or not all(0 < density < 1 for density in self.final_density):
             raise UsageError(

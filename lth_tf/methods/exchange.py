@@ -55,7 +55,7 @@ class Exchange(AtDensities):
         0.3, "Fraction of a layer's weights exchanged at first.", minimum=0.0, maximum=1.0
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         SCOPES.get(self.layer_densities)
 

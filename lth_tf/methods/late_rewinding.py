@@ -25,7 +25,7 @@ class LateRewinding(TrainAndPrune):
         choices=("iteration", "auto"),
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.rewind_iteration:
             object.__setattr__(self, "rewind", "iteration")
         super().__post_init__()

@@ -39,7 +39,7 @@ class Retrain(Method):
         "", "Run directory whose origin gives the weights. Default: that of the masks."
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         # The same run from wherever the program is started.
         for name in ("ticket", "values"):

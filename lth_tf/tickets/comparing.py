@@ -43,7 +43,7 @@ class Comparison:
     largest: float = math.nan
     seeds: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.seeds == 1:
             object.__setattr__(self, "smallest", self.difference)
             object.__setattr__(self, "largest", self.difference)

@@ -227,7 +227,7 @@ class CompiledLoop:
     def _predicted_at_end(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Evaluates the last and the best weights; leaves the last."""
 
-        def test_and_swap(i, _, second):
+        def test_and_swap(i: Any, _: Any, second: tf.Tensor) -> tuple[tf.Tensor, ...]:
             correct = predicted(self._measure, self._examples["test"])
             for variable, best in zip(self._weights, self._best, strict=True):
                 last = tf.identity(variable.value)
@@ -262,7 +262,7 @@ def train(
         Sum of their losses; iteration of the first that was not finite, or -1.
     """
 
-    def body(i, loss_sum, bad):
+    def body(i: tf.Tensor, loss_sum: tf.Tensor, bad: tf.Tensor) -> tuple[tf.Tensor, ...]:
         row = tf.nest.map_structure(lambda tensor: tensor[i], feed)
         loss = update(*batches.batch(row, first + i), first + i)
         failed = tf.logical_and(bad < 0, tf.logical_not(tf.math.is_finite(loss)))
@@ -290,11 +290,11 @@ def totals(measure: Measure, examples: Examples) -> tuple[tf.Tensor, tf.Tensor]:
     size = min(EVALUATION_BATCH, len(examples))
     whole = len(examples) // size
 
-    def add(start, size, loss, correct):
+    def add(start: Any, size: int, loss: tf.Tensor, correct: tf.Tensor) -> tuple[Any, Any]:
         part = measure(*examples.part(start, size))
         return loss + part[0], correct + tf.reduce_sum(tf.cast(part[1], tf.int32))
 
-    def body(i, loss, correct):
+    def body(i: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, ...]:
         return i + 1, *add(i * size, size, loss, correct)
 
     _, loss, correct = tf.while_loop(
@@ -322,7 +322,7 @@ def predicted(measure: Measure, examples: Examples) -> tf.Tensor:
     whole = len(examples) // size
     each = examples.labels // len(examples)
 
-    def body(i, found):
+    def body(i: tf.Tensor, found: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
         correct = tf.reshape(measure(*examples.part(i * size, size))[1], [-1])
         return i + 1, found.write(i, correct)
 

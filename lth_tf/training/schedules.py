@@ -1,5 +1,7 @@
 """Learning rates that change over a level."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -40,7 +42,7 @@ class WarmupAndDrops(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup_iterations = warmup_iterations
         self.factor = factor
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> Any:
         """Returns the rate of an iteration, the first being 0."""
         step = ops.cast(step, "float32")
         rate = self.learning_rate
@@ -50,7 +52,7 @@ class WarmupAndDrops(keras.optimizers.schedules.LearningRateSchedule):
             rate = rate * ops.where(step >= drop, self.factor, 1.0)
         return ops.cast(rate, "float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the arguments."""
         return {
             "learning_rate": self.learning_rate,
