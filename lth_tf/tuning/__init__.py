@@ -118,7 +118,7 @@ class TicketTuner(keras_tuner.Tuner):
         self.project = Project(pathlib.Path(directory) / project_name)
         self._config, self._data = config, data
         self._tolerance, self._patience = tolerance, patience
-        self._how = {
+        self._how: dict[str, Any] = {
             "jit": jit,
             "step": step,
             "deterministic": deterministic,
