@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from lth_tf.cli.table import Column, table
 from lth_tf.registry import Registry
 
 SUITES = Registry("suite", package=__name__)
@@ -33,14 +34,19 @@ class Result:
     def text(self) -> str:
         """Returns a line an alternative, with its ratio to the first, round by round."""
         first = next(iter(self.values.values()))
-        lines = [self.title]
+        rows = []
         for name, values in self.values.items():
-            line = f"  {name:<46}{spread(values, ',.4g'):>28} {self.unit}"
+            ratio = ""
             if values is not first and len(values) == len(first):
                 ratios = [one / other for one, other in zip(first, values, strict=True)]
-                line += f"   the first is {spread(ratios, '.2f')} x"
-            lines.append(line)
-        return "\n".join([*lines, f"  {self.note}"] if self.note else lines)
+                ratio = spread(ratios, ".2f")
+            rows.append([name, spread(values, ",.4g"), ratio])
+        columns = (
+            Column("", left=True, shrink=True),
+            Column(self.unit),
+            Column("first / this"),
+        )
+        return "\n".join(filter(None, [self.title, table(columns, rows), self.note]))
 
 
 class Options(Protocol):
