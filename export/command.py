@@ -35,13 +35,31 @@ def run(options: ExportOptions) -> list[Artifact]:
     say = (lambda *_, **__: None) if options.json else print
     say(f"{source.title}\n{_kernel_line(source.model)}", flush=True)
     source = dataclasses.replace(source, model=_finetuned(source, options, say))
-    small = _compacted(source.model, say) if options.compact else source.model
     folder = pathlib.Path(options.output_dir or source.folder)
-    say(f"Writing and verifying {', '.join(options.formats)} ...", flush=True)
-    with programs_kept():
-        artifacts = [export_one(form, small, source, options, folder) for form in forms]
+    small, artifacts = write(options, source, folder, say)
     print((report.as_json if options.json else report.text)(artifacts, source, small))
     return artifacts
+
+
+def write(
+    options: ExportOptions, source: Ticket, folder: pathlib.Path, say: Callable[..., None] = print
+) -> tuple[keras.Model, list[Artifact]]:
+    """Writes and verifies the files of a ticket that the flags ask for.
+
+    Args:
+        options: formats, dtype, compaction.
+        source: the ticket.
+        folder: where they go.
+        say: is told how it goes.
+
+    Returns:
+        The model in the files, compacted if that was asked for, and the files.
+    """
+    small = _compacted(source.model, say) if options.compact else source.model
+    say(f"Writing and verifying {', '.join(options.formats)} ...", flush=True)
+    forms = [FORMATS.get(name) for name in options.formats]
+    with programs_kept():
+        return small, [export_one(form, small, source, options, folder) for form in forms]
 
 
 def load(options: ExportOptions) -> Ticket:

@@ -14,7 +14,7 @@ from lth_tf.files import parse_arrays
 from .arrays import Arrays, count, part
 from .signature import Signature
 
-LABELS = "y"
+LABELS, WEIGHTS = "y", "sample_weight"
 RANDOM = 64  # random examples where there are no real ones
 
 _ONE = "x"
@@ -27,13 +27,20 @@ class Examples:
     Attributes:
         inputs: name of the input -> array [n, ...].
         labels: array [n, ...], or name of the output -> array; None if there are none.
+        weights: how much each example counts, [n, ...]; None if all count alike.
     """
 
     inputs: Arrays
     labels: Any = None
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return count(self.inputs)
+
+    def at(self, places: np.ndarray) -> "Examples":
+        """Returns the examples at some places."""
+        parts = (self.inputs, self.labels, self.weights)
+        return Examples(*keras.tree.map_structure(lambda a: a if a is None else a[places], parts))
 
     def first(self, number: int) -> Arrays:
         """Returns the first inputs."""
@@ -93,6 +100,7 @@ def read(path: pathlib.Path, signature: Signature) -> Examples:
         inputs = named(signature, [arrays.pop(name) for name in names])
     except UsageError as error:
         raise UsageError(f"{error} The examples are those of {path}.") from error
+    weights = arrays.pop(WEIGHTS, None)
     labels: np.ndarray | Arrays | None = arrays.pop(LABELS, None)
     if labels is None and arrays:
         labels = arrays
@@ -102,7 +110,12 @@ def read(path: pathlib.Path, signature: Signature) -> Examples:
                 f"Expected {count(inputs)} labels, one an example. Received: --examples={path} "
                 f"with labels of shape {array.shape}."
             )
-    return Examples(inputs, labels)
+    if weights is not None and (weights.dtype.kind not in "iufb" or len(weights) != count(inputs)):
+        raise UsageError(
+            f"Expected {count(inputs)} sample weights, numbers, one an example. Received: "
+            f"--examples={path} with {WEIGHTS} of shape {weights.shape}, type {weights.dtype}."
+        )
+    return Examples(inputs, labels, weights)
 
 
 def random(signature: Signature) -> Examples:

@@ -103,7 +103,7 @@ def load(
         signature=signature,
         test=test,
         train=train,
-        judge=_judge(run_dir.model_path) if config.kind == "fit" else None,
+        judge=judge_of(run_dir.model_path) if config.kind == "fit" else None,
     )
     return _pruned(ticket) if refuse_dense else ticket
 
@@ -125,7 +125,7 @@ def load_file(path: str | os.PathLike, *, examples: str = "") -> Ticket:
     signature = signature_of(model)
     test, train = _given_or_random(examples, signature)
     name, folder = path.stem, path.parent / "export"
-    return _pruned(Ticket(model, name, str(path), folder, signature, test, train, _judge(path)))
+    return _pruned(Ticket(model, name, str(path), folder, signature, test, train, judge_of(path)))
 
 
 def _pruned(ticket: Ticket) -> Ticket:
@@ -166,7 +166,7 @@ def _given_or_random(examples: str, signature: Signature) -> tuple[Examples, Exa
     return given, given
 
 
-def _judge(path: pathlib.Path) -> Judge | None:
+def judge_of(path: pathlib.Path) -> Judge | None:
     """Returns the metric that the model in a file was compiled with."""
     try:
         with warnings.catch_warnings():

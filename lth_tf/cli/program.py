@@ -13,6 +13,9 @@ from lth_tf import signals
 from lth_tf.errors import RunError, UsageError
 from lth_tf.lazy import missing_extra
 
+# Programs of export that nobody looks for under that name.
+_NAMES = {"export.prune": "prune"}
+
 _CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -87,7 +90,7 @@ def short_name(module: str) -> str:
     >>> short_name("experiments.conv6"), short_name("export"), short_name("export.benchmark")
     ('conv6', 'export', 'export.benchmark')
     """
-    return module.removeprefix("experiments.")
+    return _NAMES.get(module, module.removeprefix("experiments."))
 
 
 def python() -> str:
@@ -102,6 +105,7 @@ def _shorter(file: pathlib.Path) -> str:
 
 
 def _module(name: str) -> str:
+    name = next((module for module, short in _NAMES.items() if short == name), name)
     return name if name.split(".")[0] == "export" else f"experiments.{name}"
 
 
