@@ -4,7 +4,6 @@ import dataclasses
 import math
 import pathlib
 import re
-import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -12,28 +11,25 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lth_tf.cli import program
-from lth_tf.cli.table import Column, table
 from lth_tf.config import run_name
 from lth_tf.errors import RunError, UsageError, one_line
 from lth_tf.files import atomic_path
 from lth_tf.masking.model import get_masks, get_weights, load_model, strip_masks
 from lth_tf.methods.gradual import Gradual
 from lth_tf.runs.run_dir import RunDir
-from lth_tf.runs.stage import Stage
 from lth_tf.seeding import generator
 from lth_tf.tickets import judging
 from lth_tf.tickets.callback import TicketCallback
 
-from . import command, examples, metrics, ticket
+from . import command, examples, own_model_report
+from .artifact import Artifact
 from .config import ExportOptions
 from .examples import Examples
+from .own_model_report import PRUNED, Progress
 from .signature import Signature, signature_of
 
 if TYPE_CHECKING:
     from .prune import PruneOptions
-
-PRUNED = "pruned.keras"
 
 _RATE = 0.2  # of a level, where nobody says how many levels there are
 _FEWEST = 10  # prunings in a short training
@@ -63,15 +59,15 @@ def run(path: str, options: "PruneOptions") -> RunDir:
     model.compile_from_config(compiled)
     run_dir = _run_dir(file, model, options)
     tickets = _callback(run_dir, _batches(train, options), metric, options)
-    _print_head(file, model, run_dir, (train, held_out), tickets, options)
+    own_model_report.head(file, model, run_dir, (train, held_out), tickets.epochs, options)
     _train(model, signature, (train, held_out), tickets, options)
     strip_masks(model)
     model.compile_from_config(compiled)
     after = _evaluate(model, signature, held_out, options)
     with atomic_path(run_dir.path / PRUNED) as partial:
         model.save(partial)
-    _print_levels(run_dir, before, after)
-    _print_files(file, run_dir, _exported(run_dir, options, train, held_out), held_out)
+    own_model_report.levels(run_dir, before, after)
+    own_model_report.files(file, run_dir, _exported(run_dir, options, train, held_out), held_out)
     return run_dir
 
 
@@ -232,7 +228,7 @@ def _callback(
     options: "PruneOptions",
 ) -> TicketCallback:
     """Returns what trains and prunes inside `fit`."""
-    progress = _Progress(run_dir, options.epochs, metric)
+    progress = Progress(run_dir, options.epochs, metric)
     arguments = {
         "criterion": options.criterion,
         "scope": options.scope,
@@ -288,31 +284,6 @@ def _metric(before: dict[str, float], model: keras.Model, options: "PruneOptions
     return judging.LOSS
 
 
-class _Progress(keras.callbacks.Callback):
-    """Prints a line an epoch."""
-
-    def __init__(self, run_dir: RunDir, epochs: int, metric: str):
-        super().__init__()
-        self._run_dir = run_dir
-        self._epochs = epochs
-        self._metric = metric
-        self._began = 0.0
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Looks at the clock."""
-        self._began = time.monotonic()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Prints what the epoch came to."""
-        level = len([s for s in self._run_dir.finished() if not s.control])
-        value = judging.text(logs[f"val_{self._metric}"], self._metric)
-        print(
-            f"level {level}, epoch {epoch + 1} of {self._epochs}: loss {logs['loss']:.4g}, "
-            f"held out {value}, {time.monotonic() - self._began:.0f} s",
-            flush=True,
-        )
-
-
 def _train(
     model: keras.Model,
     signature: Signature,
@@ -339,7 +310,7 @@ def _train(
 
 def _exported(
     run_dir: RunDir, options: "PruneOptions", train: Examples, held_out: Examples
-) -> list[command.Artifact]:
+) -> list[Artifact]:
     """Returns the files that were asked for, written and verified on the examples held out."""
     if not options.formats:
         return []
@@ -352,84 +323,3 @@ def _exported(
     source = dataclasses.replace(command.load(export), test=held_out, train=train)
     _, artifacts = command.write(export, source, run_dir.path / "export")
     return artifacts
-
-
-def _print_head(
-    file: pathlib.Path,
-    model: keras.Model,
-    run_dir: RunDir,
-    parts: tuple[Examples, Examples],
-    tickets: TicketCallback,
-    options: "PruneOptions",
-) -> None:
-    train, held_out = parts
-    print(
-        f"{file.name}: {model.count_params():,} weights, optimizer {type(model.optimizer).__name__}\n"
-        f"{len(train):,} examples to train on, {len(held_out):,} held out\n"
-        f"{options.method.label()} to {100 * options.density:g} %, {tickets.epochs} epochs to go\n"
-        f"results: {run_dir.path}",
-        flush=True,
-    )
-
-
-def _print_levels(run_dir: RunDir, before: dict[str, float], after: dict[str, float]) -> None:
-    stages = [stage for stage in run_dir.finished() if not stage.control]
-    metric, _ = judging.judged_by(run_dir.summary(stages[0]))
-    columns = [Column("held out", left=True), Column("% left"), Column(metric), Column("loss")]
-    rows = [["as given", "100.00", _number(before[metric], metric), f"{before['loss']:.4f}"]]
-    for stage in stages:
-        summary, history = run_dir.summary(stage), run_dir.history(stage)
-        rows.append(
-            [
-                f"level {stage.level}" + (", trained on" if stage == Stage(0) else ""),
-                f"{100 * summary['density']:.2f}",
-                _number(summary["final_test_accuracy"], metric),
-                f"{history['validation_loss'][-1]:.4f}",
-            ]
-        )
-    rows.append([PRUNED, rows[-1][1], _number(after[metric], metric), f"{after['loss']:.4f}"])
-    print(f"\n{table(columns, rows)}")
-    others = [
-        f"{name} {before[name]:.5g} -> {after[name]:.5g}"
-        for name in before
-        if name not in (metric, "loss")
-    ]
-    for line in others:
-        print(line)
-
-
-def _number(value: float, metric: str) -> str:
-    """Returns a metric's value for a column that its name stands above."""
-    return f"{100 * value:.2f} %" if judging.is_accuracy(metric) else f"{value:.5g}"
-
-
-def _print_files(
-    file: pathlib.Path,
-    run_dir: RunDir,
-    artifacts: list[command.Artifact],
-    held_out: Examples,
-) -> None:
-    rows = [
-        [str(file), f"{file.stat().st_size:,}", "-", "-"],
-        [PRUNED, f"{(run_dir.path / PRUNED).stat().st_size:,}", "-", "-"],
-    ]
-    judge = ticket.judge_of(run_dir.path / PRUNED)
-    for artifact in artifacts:
-        dense = artifact.size.dense_bytes
-        value = metrics.score(artifact.verification.named_outputs, held_out.labels, judge)
-        name = str(artifact.path.relative_to(run_dir.path))
-        rows.append([name, f"{artifact.size.bytes:,}", f"{dense:,}" if dense else "-", value])
-    columns = [
-        Column("file", left=True, shrink=True),
-        Column("bytes"),
-        Column("if dense", drop=1),
-        Column("held out"),
-    ]
-    print(f"\n{table(columns, rows)}\n")
-    for artifact in artifacts:
-        for remark in artifact.remarks:
-            print(remark)
-        share = 100 * artifact.verification.agreement
-        print(f"{artifact.path.name}: {share:.2f} % of the decisions are the model's")
-    print(f"Everything is in {run_dir.path}")
-    print(f"Figures: {program.command('report')} {run_dir.path}")

@@ -141,7 +141,7 @@ def test_a_run_that_was_stopped_goes_on(method, place, tmp_path, monkeypatch, ca
     given = options(place, runs_dir=str(tmp_path), method=method, density=0.5, levels=0)
     if method == "imp":
         given = options(place, runs_dir=str(tmp_path), method=IMP(), density=0.5, levels=1)
-    whole = own_model._Progress.on_epoch_end
+    whole = own_model.Progress.on_epoch_end
 
     def stop(self, epoch, logs=None):
         whole(self, epoch, logs)
@@ -149,7 +149,7 @@ def test_a_run_that_was_stopped_goes_on(method, place, tmp_path, monkeypatch, ca
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(own_model._Progress, "on_epoch_end", stop)
+        patch.setattr(own_model.Progress, "on_epoch_end", stop)
         with pytest.raises(KeyboardInterrupt):
             own_model.run(str(place / "small.keras"), given)
     assert not list(tmp_path.rglob(own_model.PRUNED))
