@@ -17,7 +17,8 @@ from lth_tf.masking.model import get_masks, set_weights, strip_masks
 from lth_tf.methods.base import Ticket, Weights
 from lth_tf.methods.gradual import kept_weights
 from lth_tf.runs.history import Evaluation, History
-from lth_tf.tickets.find import Setup, Trained, network_rates, new_model, trainer_learner
+from lth_tf.tickets.find import network_rates, new_model, trainer_learner
+from lth_tf.tickets.learner import Setup, Trained
 from lth_tf.tickets.listener import RunListener
 from lth_tf.training.choice import uses_jit
 

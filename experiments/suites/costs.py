@@ -10,7 +10,7 @@ from lth_tf.masking.model import get_masks, get_weights
 from lth_tf.methods.base import Ticket
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
-from lth_tf.tickets.find import rewind
+from lth_tf.tickets.learner import rewind
 
 from . import Options, Result, in_turn, register
 from .setups import config_of, model_of, trainer_of

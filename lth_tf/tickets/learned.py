@@ -1,20 +1,45 @@
 """Whether a dense network has learned: else tickets have nothing to be compared with."""
 
+import dataclasses
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Any
 
+from lth_tf.runs.history import Correct
 from lth_tf.tickets import judging
 from lth_tf.tickets.comparing import sampling_error
-
-if TYPE_CHECKING:
-    from lth_tf.tickets.verdict import Training
 
 # Of what a part of it learns of the same examples, beyond chance.
 _LEAST_SHARE = 0.5
 
 
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """One finished training, as far as verdicts need it.
+
+    Attributes:
+        summary: its numbers, see `RunDir.summary`.
+        first_iteration: that of its first evaluation.
+        validation: the metric on the validation data at every evaluation.
+        correct: which labels it predicts, or None.
+    """
+
+    summary: dict[str, Any]
+    first_iteration: int
+    validation: Sequence[float]
+    correct: Correct | None = None
+
+    @property
+    def edge(self) -> str:
+        """Which evaluation it stopped early at if that is the "first" or "last", else ""."""
+        at = self.summary["early_stop_iteration"]
+        if at >= self.summary["iterations"]:
+            return "last"
+        return "first" if at <= self.first_iteration else ""
+
+
 def why_not_learned(
-    dense: "Training", labels: int | None, classes: int | None, best_ticket: float
+    dense: Training, labels: int | None, classes: int | None, best_ticket: float
 ) -> str:
     """Returns why a dense network is nothing to compare with; "" if it is something.
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,11 +11,9 @@ from lth_tf.methods.base import Ticket, Weights
 from lth_tf.runs import rewinding
 from lth_tf.runs.stage import FORK, Stage
 from lth_tf.seeding import stream_seed
+from lth_tf.tickets.learner import Setup, TrainerLearner
 from lth_tf.tickets.listener import RunListener
 from lth_tf.training.trainer import Trainer
-
-if TYPE_CHECKING:
-    from lth_tf.tickets.find import Setup, TrainerLearner
 
 STABLE = 0.02
 """Largest error barrier of a stable network, a fraction of the labels."""
@@ -28,8 +25,8 @@ _POINTS = 30
 
 
 def first_stable_iteration(
-    setup: "Setup",
-    learner: "TrainerLearner",
+    setup: Setup,
+    learner: TrainerLearner,
     initial: Weights,
     listeners: Sequence[RunListener] = (),
 ) -> int:
@@ -108,7 +105,7 @@ def _stage(iteration: int) -> Stage:
     return Stage(0, f"{FORK}_{iteration}")
 
 
-def _other_trainer(setup: "Setup") -> Trainer:
+def _other_trainer(setup: Setup) -> Trainer:
     """Returns what trains a copy of the network on batches in another order."""
     config = setup.config
     seed = stream_seed(config.seed, FORK)
@@ -119,8 +116,8 @@ def _other_trainer(setup: "Setup") -> Trainer:
 def _train_fork(
     iteration: int,
     initial: Weights,
-    setup: "Setup",
-    learner: "TrainerLearner",
+    setup: Setup,
+    learner: TrainerLearner,
     other: Trainer,
     listeners: Sequence[RunListener],
 ) -> None:

@@ -11,7 +11,6 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from lth_tf.runs.history import Correct
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
 from lth_tf.tickets import judging
@@ -23,33 +22,8 @@ from lth_tf.tickets.comparing import (
     paired,
     unpaired,
 )
-from lth_tf.tickets.learned import why_not_learned
+from lth_tf.tickets.learned import Training, why_not_learned
 from lth_tf.tickets.winning import wins
-
-
-@dataclasses.dataclass(frozen=True)
-class Training:
-    """One finished training, as far as verdicts need it.
-
-    Attributes:
-        summary: its numbers, see `RunDir.summary`.
-        first_iteration: that of its first evaluation.
-        validation: the metric on the validation data at every evaluation.
-        correct: which labels it predicts, or None.
-    """
-
-    summary: dict[str, Any]
-    first_iteration: int
-    validation: Sequence[float]
-    correct: Correct | None = None
-
-    @property
-    def edge(self) -> str:
-        """Which evaluation it stopped early at if that is the "first" or "last", else ""."""
-        at = self.summary["early_stop_iteration"]
-        if at >= self.summary["iterations"]:
-            return "last"
-        return "first" if at <= self.first_iteration else ""
 
 
 @dataclasses.dataclass(frozen=True)
