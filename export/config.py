@@ -1,7 +1,9 @@
-"""The flags of `python -m export`."""
+"""The flags of `python -m export` and `python -m export.prune`."""
 
 import dataclasses
+from typing import Any
 
+from lth_tf.config import METHODS, SCOPES
 from lth_tf.errors import UsageError
 from lth_tf.options import Options, option
 
@@ -105,3 +107,83 @@ class ExportOptions(Options):
     def formats(self) -> tuple[str, ...]:
         """The formats asked for, each once."""
         return tuple(dict.fromkeys(filter(None, self.format.split(","))))
+
+
+@dataclasses.dataclass(frozen=True)
+class PruneOptions(Options):
+    """How a model of the user's own is pruned."""
+
+    examples: str = option("", "The .npz file with inputs and labels.", in_run_name=False)
+    density: float = option(
+        0.1, "Fraction of the prunable weights kept, in (0, 1]; 1 only trains on."
+    )
+    method: Any = option(
+        "gradual", "How it is pruned, by its name in lth_tf/methods.", part_of=METHODS
+    )
+    export: str = option(
+        "", "Formats to write, comma-separated: tflite, saved_model.", in_run_name=False
+    )
+    epochs: int = option(5, "Epochs of a training.", minimum=1)
+    levels: int = option(
+        0,
+        "Trainings after the dense one; only of methods that prune between them. 0: as many as "
+        "prune 20 % each.",
+        minimum=0,
+        maximum=100,
+    )
+    batch_size: int = option(32, "Batch size.", minimum=1)
+    validation_split: float = option(0.2, "Fraction of the examples held out, in (0, 1).")
+    criterion: str = option("magnitude", "Which weights stay, by its name in lth_tf/pruning.")
+    scope: str = option("layerwise", "How many weights each layer keeps: layerwise, global, ...")
+    metric: str = option("", "Compiled metric to judge by. Default: the accuracy, or the first.")
+    mode: str = option(
+        "auto", "Which values of the metric are better.", choices=("auto", "min", "max")
+    )
+    seed: int = option(0, "Seed of the part held out and of the order.", minimum=0)
+    runs_dir: str = option("runs", "Folder that run directories lie in.", in_run_name=False)
+    overwrite: bool = option(
+        False, "Delete an earlier run of these flags first.", in_run_name=False
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 < self.density <= 1:
+            raise UsageError(
+                f"Expected density to be a number in (0, 1]. Received: density={self.density!r}."
+            )
+        if not 0 < self.validation_split < 1:
+            raise UsageError(
+                "Expected validation_split to be a number in (0, 1). "
+                f"Received: validation_split={self.validation_split!r}."
+            )
+        if not self.runs_dir:
+            raise UsageError("Expected runs_dir to be a folder. Received: runs_dir=''.")
+        SCOPES.get(self.scope)
+        for name in self.formats:
+            FORMATS.get(name)
+        if self.formats and self.density == 1:
+            raise UsageError(
+                "Expected a density below 1 with --export, which is for pruned models. "
+                "Received: density=1.0."
+            )
+        self._check_method()
+
+    def _check_method(self) -> None:
+        default = getattr(type(self.method), "final_density", None)
+        if default is None:
+            return
+        if self.method.final_density != default:
+            raise UsageError(
+                "Expected --density in place of --final_density. Received: --final_density="
+                f"{','.join(map(str, self.method.final_density))}."
+            )
+        if self.levels:
+            raise UsageError(
+                "Expected levels=0: this method prunes in one training. "
+                f"Received: levels={self.levels}."
+            )
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats asked for, each once."""
+        return tuple(dict.fromkeys(name.strip() for name in self.export.split(",") if name.strip()))

@@ -5,7 +5,7 @@ import math
 import pathlib
 import re
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,19 +23,16 @@ from lth_tf.tickets.callback import TicketCallback
 
 from . import command, examples, own_model_report
 from .artifact import Artifact
-from .config import ExportOptions
+from .config import ExportOptions, PruneOptions
 from .examples import Examples
 from .own_model_report import PRUNED, Progress
 from .signature import Signature, signature_of
-
-if TYPE_CHECKING:
-    from .prune import PruneOptions
 
 _RATE = 0.2  # of a level, where nobody says how many levels there are
 _FEWEST = 10  # prunings in a short training
 
 
-def run(path: str, options: "PruneOptions") -> RunDir:
+def run(path: str, options: PruneOptions) -> RunDir:
     """Trains and prunes the model in a file, and writes what it came to.
 
     Args:
@@ -103,7 +100,7 @@ def load(file: pathlib.Path) -> keras.Model:
 
 
 def split(
-    given: Examples, signature: Signature, options: "PruneOptions"
+    given: Examples, signature: Signature, options: PruneOptions
 ) -> tuple[Examples, Examples]:
     """Returns the examples to train on and those held out.
 
@@ -147,7 +144,7 @@ def _fit_arguments(signature: Signature, part: Examples) -> tuple[Any, Any, Any]
 
 
 def _evaluate(
-    model: keras.Model, signature: Signature, part: Examples, options: "PruneOptions"
+    model: keras.Model, signature: Signature, part: Examples, options: PruneOptions
 ) -> dict[str, float]:
     x, y, weights = _fit_arguments(signature, part)
     logs = model.evaluate(
@@ -165,7 +162,7 @@ def _checked(
     model: keras.Model,
     signature: Signature,
     parts: tuple[Examples, Examples],
-    options: "PruneOptions",
+    options: PruneOptions,
 ) -> dict[str, float]:
     """Returns how good the model is on the examples held out.
 
@@ -196,7 +193,7 @@ def _reason(error: Exception) -> str:
     return [line for line in lines if line][-1][:200]
 
 
-def _run_dir(file: pathlib.Path, model: keras.Model, options: "PruneOptions") -> RunDir:
+def _run_dir(file: pathlib.Path, model: keras.Model, options: PruneOptions) -> RunDir:
     """Returns the run directory; of another model of that name it is refused."""
     changed = run_name(options, type(options)())
     name = re.sub(r"[^\w.+-]", "_", file.stem)
@@ -217,7 +214,7 @@ def _run_dir(file: pathlib.Path, model: keras.Model, options: "PruneOptions") ->
     return run_dir
 
 
-def _batches(train: Examples, options: "PruneOptions") -> int:
+def _batches(train: Examples, options: PruneOptions) -> int:
     return math.ceil(len(train) / options.batch_size)
 
 
@@ -225,7 +222,7 @@ def _callback(
     run_dir: RunDir,
     batches: int,
     metric: str,
-    options: "PruneOptions",
+    options: PruneOptions,
 ) -> TicketCallback:
     """Returns what trains and prunes inside `fit`."""
     progress = Progress(run_dir, options.epochs, metric)
@@ -264,7 +261,7 @@ def _often_enough(method: Gradual, iterations: int) -> Gradual:
     return method
 
 
-def _metric(before: dict[str, float], model: keras.Model, options: "PruneOptions") -> str:
+def _metric(before: dict[str, float], model: keras.Model, options: PruneOptions) -> str:
     """Returns the metric to judge by: the accuracy, the first that has a direction, or the loss."""
     logs = [*before, *(f"val_{name}" for name in before)]
     try:
@@ -289,7 +286,7 @@ def _train(
     signature: Signature,
     parts: tuple[Examples, Examples],
     tickets: TicketCallback,
-    options: "PruneOptions",
+    options: PruneOptions,
 ) -> None:
     x, y, weights = _fit_arguments(signature, parts[0])
     held_out = _fit_arguments(signature, parts[1])
@@ -309,7 +306,7 @@ def _train(
 
 
 def _exported(
-    run_dir: RunDir, options: "PruneOptions", train: Examples, held_out: Examples
+    run_dir: RunDir, options: PruneOptions, train: Examples, held_out: Examples
 ) -> list[Artifact]:
     """Returns the files that were asked for, written and verified on the examples held out."""
     if not options.formats:

@@ -2,7 +2,6 @@
 
 import pathlib
 import time
-from typing import TYPE_CHECKING
 
 import keras
 
@@ -14,10 +13,8 @@ from lth_tf.tickets import judging
 
 from . import metrics, ticket
 from .artifact import Artifact
+from .config import PruneOptions
 from .examples import Examples
-
-if TYPE_CHECKING:
-    from .prune import PruneOptions
 
 PRUNED = "pruned.keras"
 
@@ -53,7 +50,7 @@ def head(
     run_dir: RunDir,
     parts: tuple[Examples, Examples],
     epochs: int,
-    options: "PruneOptions",
+    options: PruneOptions,
 ) -> None:
     """Prints what is trained on what, and where the results go."""
     train, held_out = parts

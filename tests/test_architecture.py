@@ -1,6 +1,7 @@
 """The shape of the house: who may import whom, and how large a room gets."""
 
 import ast
+import graphlib
 import pathlib
 import re
 import subprocess
@@ -106,6 +107,20 @@ def test_imports_stand_at_the_top(package):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 inside = {type(part) for part in ast.walk(node)}
                 assert not inside & {ast.Import, ast.ImportFrom}, f"{path}: {node.name}"
+
+
+def test_no_files_import_each_other():
+    """Those of annotations and of lazy blocks count; a package's face only hands names on."""
+    files = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for package in ("lth_tf", "experiments", "export")
+        for path in sources(package)
+        if path.name != "__init__.py"
+    }
+    graph = {
+        name: {other for other in imported(path) if other in files} for name, path in files.items()
+    }
+    assert list(graphlib.TopologicalSorter(graph).static_order())
 
 
 def test_modules_import_downwards():

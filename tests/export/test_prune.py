@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 
 import lth_tf
 from export import own_model
-from export.prune import PruneOptions
+from export.config import PruneOptions
 from lth_tf.cli.lth import programs
 from lth_tf.errors import RunError, UsageError
 from lth_tf.methods.imp import IMP
