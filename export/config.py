@@ -145,7 +145,7 @@ class PruneOptions(Options):
         False, "Delete an earlier run of these flags first.", in_run_name=False
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.density <= 1:
             raise UsageError(

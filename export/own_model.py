@@ -80,7 +80,7 @@ def load(file: pathlib.Path) -> keras.Model:
         with warnings.catch_warnings():
             # Of a model that was compiled and never trained; the optimizer begins anew.
             warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
-            model = load_model(file)
+            model = load_model(str(file))
     except UsageError as error:
         raise UsageError(
             f"{error} With layers, losses or metrics of your own use lth_tf.PruneCallback in the "
@@ -226,7 +226,7 @@ def _callback(
 ) -> TicketCallback:
     """Returns what trains and prunes inside `fit`."""
     progress = Progress(run_dir, options.epochs, metric)
-    arguments = {
+    arguments: dict[str, Any] = {
         "criterion": options.criterion,
         "scope": options.scope,
         "metric": metric,

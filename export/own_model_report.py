@@ -35,6 +35,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Prints what the epoch came to."""
+        logs = logs or {}
         level = len([s for s in self._run_dir.finished() if not s.control])
         value = judging.text(logs[f"val_{self._metric}"], self._metric)
         print(
