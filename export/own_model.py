@@ -244,9 +244,11 @@ def _callback(
     if hasattr(method, "final_density"):
         method = dataclasses.replace(method, final_density=(options.density,))
         return TicketCallback(run_dir.path, levels=1, method=method, **arguments)
-    levels = options.levels or math.ceil(math.log(options.density) / math.log(1 - _RATE))
+    # Where no level is made from the one before, one is enough.
+    enough = math.ceil(math.log(options.density) / math.log(1 - _RATE)) if method.needs(2) else 1
     arguments["target_density"] = options.density
-    return TicketCallback(run_dir.path, levels=max(1, levels), method=method, **arguments)
+    levels = options.levels or max(1, enough)
+    return TicketCallback(run_dir.path, levels=levels, method=method, **arguments)
 
 
 def _often_enough(method: Gradual, iterations: int) -> Gradual:

@@ -37,6 +37,7 @@ class Progress(keras.callbacks.Callback):
         """Prints what the epoch came to."""
         logs = logs or {}
         level = len([s for s in self._run_dir.finished() if not s.control])
+        logs = logs or {}
         value = judging.text(logs[f"val_{self._metric}"], self._metric)
         print(
             f"level {level}, epoch {epoch + 1} of {self._epochs}: loss {logs['loss']:.4g}, "
@@ -56,10 +57,13 @@ def head(
     """Prints what is trained on what, and where the results go."""
     train, held_out = parts
     optimizer = type(model.optimizer).__name__
+    pruned = f"{options.method.label()} to {100 * options.density:g} %"
+    if options.density == 1:
+        pruned = "nothing is pruned"
     print(
         f"{file.name}: {model.count_params():,} weights, optimizer {optimizer}\n"
         f"{len(train):,} examples to train on, {len(held_out):,} held out\n"
-        f"{options.method.label()} to {100 * options.density:g} %, {epochs} epochs to go\n"
+        f"{pruned}, {epochs} epochs to go\n"
         f"results: {run_dir.path}",
         flush=True,
     )
