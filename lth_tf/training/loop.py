@@ -81,8 +81,8 @@ class Loop(Protocol):
             bool [labels], which labels of the test set the best and the last weights predict.
         """
 
-    def accuracy(self, split: str) -> float:
-        """Returns the accuracy of the model's weights on a split."""
+    def evaluate(self, split: str) -> tuple[float, float]:
+        """Returns the mean loss and the accuracy of the model's weights on a split."""
 
     def write_back(self) -> None:
         """Puts the weights into the model."""
@@ -199,9 +199,11 @@ class CompiledLoop:
         return int(train) / self._examples["train"].labels, found
 
     @in_fixed_order()
-    def accuracy(self, split: str) -> float:
-        """Returns the model's accuracy on a split."""
-        return int(self._totals(split)[1]) / self._examples[split].labels
+    def evaluate(self, split: str) -> tuple[float, float]:
+        """Returns the model's mean loss and its accuracy on a split."""
+        loss, correct = self._totals(split)
+        labels = self._examples[split].labels
+        return float(loss) / labels, int(correct) / labels
 
     def _train_and_evaluate(
         self, kind: str, feed: Any, first: tf.Tensor, count: tf.Tensor, tested: tf.Tensor

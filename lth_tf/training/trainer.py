@@ -9,6 +9,7 @@ import numpy as np
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
 from lth_tf.errors import RunError
+from lth_tf.masking.layers import layers_of
 from lth_tf.masking.model import to_numpy, weight_variables, zero_pruned
 from lth_tf.masking.variables import store
 from lth_tf.methods.hooks import Hooks
@@ -143,21 +144,34 @@ class Trainer:
 
     def accuracy(self, split: str) -> float:
         """Returns the model's accuracy on "train", "validation" or "test"."""
-        return self._loop.accuracy(split)
+        return self.evaluate(split)[1]
+
+    def evaluate(self, split: str) -> tuple[float, float]:
+        """Returns the model's mean loss and its accuracy on "train", "validation" or "test"."""
+        return self._loop.evaluate(split)
 
     def settle_statistics(self, batches: int = 20) -> None:
-        """Estimates the statistics of batch normalization anew, on training examples.
+        """Makes the statistics of batch normalization those of training examples, batch by batch.
+
+        They are the means of the batches' own means and variances: nothing is left of what they
+        were, unlike after as many updates of a training.
 
         Args:
             batches: of 100 examples, the first of the training set.
         """
-        moving = [path for path in self._weights if path.endswith("/moving_variance")]
-        if not moving:
+        norms = [n for n in layers_of(self.model) if isinstance(n, keras.layers.BatchNormalization)]
+        if not norms:
             return
-        train = self._data.train
-        for start in range(0, min(len(train), 100 * batches), 100):
-            inputs = keras.ops.convert_to_tensor(train.inputs[start : start + 100])
-            self.model(self._data.preprocessing(inputs), training=True)
+        train, momenta = self._data.train, [norm.momentum for norm in norms]
+        try:
+            for number, start in enumerate(range(0, min(len(train), 100 * batches), 100)):
+                for norm in norms:
+                    norm.momentum = number / (number + 1)
+                inputs = keras.ops.convert_to_tensor(train.inputs[start : start + 100])
+                self.model(self._data.preprocessing(inputs), training=True)
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns everything that `restore` needs to go on from here, bit for bit."""

@@ -105,10 +105,11 @@ class SparseLoop:
         }
         return float(self._evaluate("train", last)[1].mean()), found
 
-    def accuracy(self, split: str) -> float:
-        """Returns the accuracy of the model's weights on a split."""
+    def evaluate(self, split: str) -> tuple[float, float]:
+        """Returns the mean loss and the accuracy of the model's weights on a split."""
         self.write_back()
-        return float(self._evaluate(split, self._read())[1].mean())
+        loss, correct = self._evaluate(split, self._read())
+        return float(loss) / len(correct), float(correct.mean())
 
     def write_back(self) -> None:
         """Puts the weights into the model, if they have changed since."""
