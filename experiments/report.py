@@ -5,7 +5,9 @@
 
 Each argument is a run directory or a folder with run directories below it. Trials of
 one configuration become one curve: the mean, with a band from the smallest to the largest.
-Writes an HTML page that needs no network, a PNG file a figure and the numbers as CSV.
+Writes an HTML page that needs no network, a PNG file a figure and the numbers as CSV. The page
+ends with what the tickets are, as far as masks and weights tell; experiments.analyze has more
+of that, as pictures and numbers too.
 """
 
 import dataclasses
@@ -18,12 +20,13 @@ from lth_tf.errors import UsageError
 from lth_tf.files import write_bytes
 from lth_tf.lazy import lazy_imports
 from lth_tf.options import Options, option
+from lth_tf.runs.rows import Row
 
 with lazy_imports():
     from lth_tf.runs import provenance
     from lth_tf.tickets import verdict_text
 
-    from . import figures, page, results, summary
+    from . import analyses, figures, page, results, summary
     from .figures import picture
 
 
@@ -38,6 +41,10 @@ class ReportOptions(Options):
     )
     at_iterations: tuple[int, ...] = option(
         (), "Iterations to show the accuracy at. Default: a third, two thirds, all of them."
+    )
+
+    analyses: bool = option(
+        True, "Also show what the tickets are: figures from masks and weights. False is faster."
     )
 
     def __post_init__(self) -> None:
@@ -111,8 +118,10 @@ def _write(
     )
     write_bytes(files[0], content.encode())
     for figure in pictures:
-        files.append(output / f"{figure.name}.png")
-        write_bytes(files[-1], picture.png(figure))
+        # A picture takes a second; those of analyses are `analyze`'s.
+        if figure.name not in numbers.analyses:
+            files.append(output / f"{figure.name}.png")
+            write_bytes(files[-1], picture.png(figure))
     for name, rows in (("levels", numbers.levels), ("curves", numbers.curves)):
         if rows:
             files.append(output / f"{name}.csv")
@@ -146,8 +155,20 @@ def _numbers(runs: list["results.Run"], options: ReportOptions) -> "figures.Numb
     last = max(row["iterations"] for row in levels)
     iterations = options.at_iterations or (last // 3, 2 * last // 3, last)
     return figures.Numbers(
-        levels, results.curve_rows(runs), list(options.densities), list(iterations)
+        levels,
+        results.curve_rows(runs),
+        list(options.densities),
+        list(iterations),
+        _analyses(runs) if options.analyses else {},
     )
+
+
+def _analyses(runs: list["results.Run"]) -> dict[str, list[Row]]:
+    left_out: list[str] = []
+    found = analyses.found([analyses.subject(run) for run in runs], analyses.of_files(), left_out)
+    for line in left_out:
+        print(f"Left out of figures. {line}", file=sys.stderr)
+    return found
 
 
 def _figures(runs: list["results.Run"], numbers: "figures.Numbers") -> list["figures.Figure"]:

@@ -7,8 +7,8 @@ import warnings
 
 import keras
 
-from lth_tf import datasets
-from lth_tf.config import ExperimentConfig, FitConfig
+from lth_tf.config import FitConfig
+from lth_tf.datasets import recorded
 from lth_tf.errors import UsageError
 from lth_tf.masking.model import load_model
 from lth_tf.masking.stripping import strip
@@ -92,7 +92,7 @@ def load(
     if isinstance(config, FitConfig):
         test, train = _given_or_random(examples, signature)
     else:
-        test, train = _data(run_dir, config, data_dir, model)
+        test, train = _data(run_dir, data_dir)
     density = run_dir.summary(Stage(level))["density"]
     ticket = Ticket(
         model=model,
@@ -137,20 +137,9 @@ def _pruned(ticket: Ticket) -> Ticket:
     return ticket
 
 
-def _data(
-    run_dir: RunDir, config: ExperimentConfig, data_dir: str, model: keras.Model
-) -> tuple[Examples, Examples | None]:
+def _data(run_dir: RunDir, data_dir: str) -> tuple[Examples, Examples | None]:
     """Returns what a run's model is tested with, and what it was trained on."""
-    # runs/<experiment>/<name>/seed_<k>; experiments keep decoded data in runs/.cache.
-    caches = [folder / ".cache" for folder in run_dir.path.absolute().parents[2:3]]
-    data = datasets.load(
-        config.dataset,
-        image_shape=model.input_shape[1:],
-        validation_size=config.validation_size,
-        seed=config.seed,
-        data_dir=data_dir or run_dir.provenance()["data"].get("data_dir", ""),
-        cache_dir=next((cache for cache in caches if cache.is_dir()), None),
-    )
+    data = recorded.data_of(run_dir, data_dir)
     test, train = (
         Examples({INPUT: data.preprocessing(split.inputs)}, split.labels)
         for split in (data.test, data.train)

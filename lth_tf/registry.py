@@ -74,7 +74,7 @@ class Registry:
             close = difflib.get_close_matches(name, self.names(), n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise UsageError(
-                f"Expected a {self.kind} out of {', '.join(self.names())}. "
+                f"Expected {self._article} {self.kind} out of {', '.join(self.names())}. "
                 f"Received: {self.kind}={name!r}.{hint}{self._broken_modules()}"
             )
         return self._items[name]
@@ -102,6 +102,10 @@ class Registry:
         """Returns all registered names in alphabetical order."""
         self._discover()
         return sorted(self._items)
+
+    @property
+    def _article(self) -> str:
+        return "an" if self.kind[0] in "aeiou" else "a"
 
     def _discover(self) -> None:
         if self._discovered:

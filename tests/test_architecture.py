@@ -16,7 +16,7 @@ ROOMS = [
     {"__main__"},
     {"tuning"},
     {"tickets"},
-    {"methods", "controls", "training", "to_tf_keras"},
+    {"methods", "controls", "training", "analysis", "to_tf_keras"},
     {"networks", "datasets"},
     {"pruning", "runs"},
     {"masking"},
@@ -44,6 +44,22 @@ NUMPY_ONLY = [
     "masking.arrays",
     "pruning",
     "pruning.select",
+    *(
+        f"analysis.{name}"
+        for name in (
+            "base",
+            "connectivity",
+            "densities",
+            "initial_weights",
+            "large_weights",
+            "line",
+            "movement",
+            "overlap",
+            "sharpness",
+            "signs",
+            "survey",
+        )
+    ),
     "runs.run_dir",
     "tickets.verdict_text",
     "tickets.procedure",

@@ -13,6 +13,9 @@ from experiments.figures import FIGURES
 from experiments.report import report
 from export.formats import FORMATS
 from lth_tf import datasets, networks
+from lth_tf.analysis import ANALYSES
+from lth_tf.analysis.base import Subject
+from lth_tf.analysis.survey import survey
 from lth_tf.config import CONTROLS, CRITERIA, METHODS, ExperimentConfig, run_name
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
@@ -26,9 +29,19 @@ EXAMPLES = re.findall(
 )
 ROOT = pathlib.Path(__file__).parents[1]
 # What the files register, of which the tests over the registries then make tests.
-NAMES = ("tiny", "product", "from_scratch", "negated", "stripes", "seconds", "keras_gz")
+NAMES = (
+    "tiny",
+    "product",
+    "from_scratch",
+    "dead_units",
+    "negated",
+    "stripes",
+    "seconds",
+    "keras_gz",
+)
 # Tests that go over registries, or could know what is in them.
 RELEVANT = [
+    "analysis",
     "controls",
     "export/test_command.py",
     "export/test_formats.py",
@@ -78,9 +91,10 @@ def run_tests(house, *arguments):
 def test_files_in_their_rooms_are_found_and_tested_with_no_other_file_changed(house):
     code = (
         "from experiments.figures import FIGURES; from export.formats import FORMATS;"
+        "from lth_tf.analysis import ANALYSES;"
         "from lth_tf.datasets import DATASETS;"
         "from lth_tf.config import CONTROLS, CRITERIA, METHODS, NETWORKS;"
-        "rooms = (NETWORKS, CRITERIA, METHODS, CONTROLS, DATASETS, FIGURES, FORMATS);"
+        "rooms = (NETWORKS, CRITERIA, METHODS, ANALYSES, CONTROLS, DATASETS, FIGURES, FORMATS);"
         "found = [room.names() for room in rooms];"
         f"assert all(n in names for n, names in zip({NAMES}, found, strict=True)), found"
     )
@@ -93,6 +107,7 @@ def test_files_in_their_rooms_are_found_and_tested_with_no_other_file_changed(ho
         ),
         *(f"tests/{name}" for name in ("pruning", "controls", "export/test_formats.py")),
         *("tests/test_networks.py", "tests/methods/test_every_method.py"),
+        "tests/analysis/test_every_analysis.py",
         *("-k", " or ".join((*NAMES, "registry", "config", "architecture"))),
     )
     assert int(re.search(r"(\d+) passed", out)[1]) > 20
@@ -109,6 +124,7 @@ def examples(monkeypatch):
         networks.NETWORKS,
         CRITERIA,
         METHODS,
+        ANALYSES,
         CONTROLS,
         datasets.DATASETS,
         FORMATS,
@@ -127,6 +143,7 @@ def test_every_recipe_has_an_example():
         "Add a network",
         "Add a pruning criterion",
         "Add a method",
+        "Add an analysis",
         "Add a control",
         "Add a data set",
         "Add a figure",
@@ -169,5 +186,12 @@ def test_the_examples_work_together(examples, tiny, tmp_path):
     assert "method=from_scratch" in name and "negated" not in name
     assert run_name(config.replace(fresh_levels=2), config) == "fresh_levels=2"
     assert run_dir.config() == config
-    files = {file.name for file in report([str(run_dir.path)])}
-    assert {"tickets.png", "seconds.png"} <= files
+    page, *files = report([str(run_dir.path)])
+    assert {"tickets.png", "seconds.png"} <= {file.name for file in files}
+    assert "Units without an input" in page.read_text()
+    rows = survey([Subject(run_dir)], {"dead_units": ANALYSES.get("dead_units")()})["dead_units"]
+    dead = {row["layer"]: row["dead"] for row in rows if row["level"] == 1}
+    assert dead == {
+        layer: 100 * np.mean(~mask.any(axis=tuple(range(mask.ndim - 1))))
+        for layer, mask in kept.items()
+    }

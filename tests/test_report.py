@@ -96,7 +96,7 @@ def test_folder_without_a_run(tmp_path):
 
 def test_output_that_cannot_be_written(finished_run, tmp_path):
     (tmp_path / "file").write_text("")
-    options = ReportOptions(output_dir=str(tmp_path / "file" / "figures"))
+    options = ReportOptions(output_dir=str(tmp_path / "file" / "figures"), analyses=False)
     with pytest.raises(UsageError, match="Expected a folder that can be written to"):
         report([str(finished_run.path)], options)
 

@@ -1,5 +1,6 @@
 """The report's page in a browser: what a person sees first, points at, and clicks."""
 
+import collections
 import dataclasses
 import shutil
 
@@ -100,7 +101,12 @@ def within(browser, selector, width):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everything_fits_on_the_screen(page, browser, size, scheme):
     charts = opened(browser, page[0], size, scheme)
-    assert len(charts) == 4 + 3 + 3
+    names = browser.execute_script(
+        "return [...document.querySelectorAll('.chart')].map(c => c.id.split('-')[0])"
+    )
+    assert len(charts) == len(names)
+    numbers = collections.Counter(names)
+    assert [numbers[name] for name in ("tickets", "curves", "iterations", "signs")] == [4, 3, 3, 4]
     assert all(0 <= chart["left"] < chart["right"] <= size[0] for chart in charts)
     assert len({chart["height"] for chart in charts}) == 1
     assert browser.execute_script("return document.documentElement.scrollWidth") <= size[0]
@@ -130,7 +136,8 @@ def test_the_summary_comes_first_and_says_what_each_series_came_to(page, browser
         "return [...document.querySelectorAll('h1, #summary, .legend, h2, details')]"
         ".map(e => e.id || e.className || e.tagName)"
     )
-    assert order == ["H1", "summary", "legend", "legend", "H2", "H2", "H2", "DETAILS", "DETAILS"]
+    assert order[:4] == ["H1", "summary", "legend", "legend"]
+    assert order[-2:] == ["DETAILS", "DETAILS"] and set(order[4:-2]) == {"H2"}
 
 
 def test_the_tooltip_is_that_of_the_nearest_point_and_fewer_iterations_are_better(page, browser):

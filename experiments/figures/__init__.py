@@ -4,10 +4,12 @@ A figure is a function `(numbers) -> Figure | None`: None where there are no num
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 import altair as alt
 
+from lth_tf.analysis import ANALYSES
+from lth_tf.analysis.base import Analysis
 from lth_tf.lazy import lazy_imports
 from lth_tf.registry import Registry
 
@@ -15,7 +17,8 @@ from ..results import Row, nearest_densities
 from .colours import Palette, palette
 
 with lazy_imports():
-    # By another name: the module itself is an attribute of this package too.
+    # By other names: the modules themselves are attributes of this package too.
+    from . import analyses as _analyses
     from . import picture as _picture
 
 # What layers of charts are to altair.
@@ -58,12 +61,14 @@ class Numbers:
         curves: rows of `results.curve_rows`.
         densities: percentages whose accuracy curves to show; the nearest are taken.
         iterations: iterations to show the accuracy at; the nearest are taken.
+        analyses: name of an analysis of files -> its rows.
     """
 
     levels: list[Row]
     curves: list[Row]
     densities: list[float]
     iterations: list[int]
+    analyses: dict[str, list[Row]] = dataclasses.field(default_factory=dict)
 
 
 Draw = Callable[[Numbers], Figure | None]
@@ -87,14 +92,41 @@ def register(name: str, order: int = 100) -> Callable[[Draw], Draw]:
 
 
 def figures(numbers: Numbers, subject: str = "") -> list[Figure]:
-    """Returns the figures that there are numbers for, in their order.
+    """Returns the figures that there are numbers for, in their order; analyses come last.
 
     Args:
         numbers: what they are drawn from.
         subject: what they are of, e.g. network and data set.
     """
     drawn = [draw(numbers) for draw in sorted(FIGURES.items().values(), key=_PLACES.__getitem__)]
-    colours = palette(numbers.levels, nearest_densities(numbers.curves, numbers.densities))
+    shown = nearest_densities(numbers.curves or numbers.levels, numbers.densities)
+    made = {name: ANALYSES.get(name) for name in numbers.analyses}
+    return _finished(drawn, palette(numbers.levels, shown), subject) + of_analyses(
+        made, numbers.analyses, numbers.levels, shown, subject
+    )
+
+
+def of_analyses(
+    made: Mapping[str, type[Analysis] | Analysis],
+    found: Mapping[str, list[Row]],
+    levels: list[Row],
+    densities: list[float],
+    subject: str = "",
+) -> list[Figure]:
+    """Returns the figures of analyses that have found something.
+
+    Args:
+        made: name -> analysis; says what is drawn.
+        found: name -> its rows.
+        levels: rows of `results.level_rows`; name the series.
+        densities: percentages, of those of the rows, that curves are drawn of.
+        subject: what they are of, e.g. network and data set.
+    """
+    drawn = [_analyses.draw(name, made[name], rows, densities) for name, rows in found.items()]
+    return _finished(drawn, palette(levels, densities), subject)
+
+
+def _finished(drawn: Iterable[Figure | None], colours: Palette, subject: str) -> list[Figure]:
     return [
         dataclasses.replace(figure, subject=subject, colours=colours)
         for figure in drawn

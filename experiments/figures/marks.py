@@ -24,12 +24,7 @@ def against_size(rows: list[Row], field: str, title: str, colour: str) -> Chart:
         colour: field that tells the curves apart.
     """
     rows = [row for row in rows if row["remaining"] > 0]
-    x = alt.X(
-        "remaining:Q",
-        title=REMAINING,
-        scale=alt.Scale(type="log", reverse=True, nice=False, padding=12),
-        axis=alt.Axis(values=_ticks([row["remaining"] for row in rows]), format=".4~r"),
-    )
+    x = size_axis(rows)
     chart = mean_and_band(rows, x, field, "", alt.Color(f"{colour}:N", title=None))
     references = _dense(rows, field, colour)
     if references:
@@ -39,6 +34,34 @@ def against_size(rows: list[Row], field: str, title: str, colour: str) -> Chart:
     return chart.properties(title=title)
 
 
+def size_axis(rows: list[Row]) -> alt.X:
+    """Returns the horizontal axis of densities: logarithmic, from dense to sparse.
+
+    Args:
+        rows: with "remaining", above 0.
+    """
+    return alt.X(
+        "remaining:Q",
+        title=REMAINING,
+        scale=alt.Scale(type="log", reverse=True, nice=False, padding=12),
+        axis=alt.Axis(values=_ticks([row["remaining"] for row in rows]), format=".4~r"),
+    )
+
+
+def dashed_mean(rows: list[Row], x: alt.X, field: str, colour: alt.Color) -> alt.Chart:
+    """Returns the mean of a field as a dashed line, e.g. of what is to be expected by chance.
+
+    Args:
+        rows: with the fields of `x`, `colour` and `field`.
+        x: the horizontal axis.
+        field: what is drawn; None and NaN are left out.
+        colour: what tells the curves apart.
+    """
+    kinds = [channel.shorthand.rpartition(":")[0] for channel in (x, colour)]
+    points = alt.Chart(alt.Data(values=_points(rows, field, *kinds)))
+    return points.mark_line(strokeDash=[5, 4], strokeWidth=1.4).encode(x, alt.Y("mean:Q"), colour)
+
+
 def mean_and_band(
     rows: list[Row],
     x: alt.X,
@@ -46,6 +69,7 @@ def mean_and_band(
     title: str,
     colour: alt.Color,
     domain: tuple[float, float] | None = None,
+    zero: bool = False,
 ) -> Chart:
     """Returns the mean of a field as a line, and from its smallest to its largest as a band.
 
@@ -56,24 +80,25 @@ def mean_and_band(
         title: of the vertical axis.
         colour: what tells the curves apart.
         domain: ends of the vertical axis; by default all values.
+        zero: whether it begins at 0.
     """
     kinds = [channel.shorthand.rpartition(":")[0] for channel in (x, colour)]
     points = _points(rows, field, *kinds)
-    inside = points
-    scale = alt.Scale(zero=False, padding=10, nice=domain is None)
+    # Of all layers: what each has of its own is copied and checked many times.
+    data, inside = alt.Data(values=points), alt.Undefined
+    scale = alt.Scale(zero=zero, padding=0 if zero else 10, nice=domain is None)
     if domain is not None:
         scale.domain = list(domain)
-        inside = [p for p in points if domain[0] <= p["mean"] <= domain[1]]
+        inside = alt.Data(values=[p for p in points if domain[0] <= p["mean"] <= domain[1]])
     y = alt.Y("mean:Q", title=title or None, scale=scale)
-    base = alt.Chart(alt.Data(values=points)).encode(x=x, color=colour)
+    base = alt.Chart().encode(x=x, color=colour)
     band = base.mark_area(opacity=0.16, clip=domain is not None).encode(
         alt.Y("low:Q", title=title or None, scale=scale), alt.Y2("high:Q")
     )
     line = base.mark_line(strokeWidth=1.8, clip=domain is not None).encode(y)
-    dots = alt.Chart(alt.Data(values=inside)).encode(x, y, colour)
-    return alt.layer(
-        band, line, dots.mark_circle(size=26, opacity=1), _nearest(dots, x, colour, field, rows)
-    )
+    dots = alt.Chart(inside).encode(x, y, colour)
+    nearest = _nearest(dots, x, colour, field, rows)
+    return alt.layer(band, line, dots.mark_circle(size=26, opacity=1), nearest, data=data)
 
 
 def _nearest(

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import numpy as np
+
 from lth_tf.controls import register
 from lth_tf.controls.base import Control
 from lth_tf.masking.arrays import Masks
@@ -38,9 +40,23 @@ class Noise(Control):
         """Returns the ticket's masks, and its weights with noise."""
         random = context.generator(name, level, "noise")
         origin = context.run_dir.origin()
-        noisy = {}
-        for path, mask in masks.items():
-            sigma = self.noise_sigma * origin[path].std()
-            noise = random.normal(0.0, sigma, mask.shape).astype(start[path].dtype)
-            noisy[path] = start[path] + noise
-        return masks, start | noisy, context.rewind
+        return masks, with_noise(masks, start, origin, self.noise_sigma, random), context.rewind
+
+
+def with_noise(
+    masks: Masks, start: Weights, origin: Weights, sigma: float, random: np.random.Generator
+) -> Weights:
+    """Returns weights with Gaussian noise on those that masks are of.
+
+    Args:
+        masks: weight path -> array; all of a layer's weights get noise.
+        start: path -> array of every weight.
+        origin: path -> array; gives each layer's standard deviation.
+        sigma: of the noise, in these.
+        random: draws it.
+    """
+    noisy = {}
+    for path, mask in masks.items():
+        noise = random.normal(0.0, sigma * origin[path].std(), mask.shape)
+        noisy[path] = start[path] + noise.astype(start[path].dtype)
+    return start | noisy

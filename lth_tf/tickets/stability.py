@@ -3,10 +3,10 @@
 import dataclasses
 from collections.abc import Sequence
 
-import numpy as np
-
+from lth_tf.analysis import line
+from lth_tf.analysis.bench import evaluated
 from lth_tf.errors import RunError
-from lth_tf.masking.model import get_masks, get_weights, set_weights
+from lth_tf.masking.model import get_masks, get_weights
 from lth_tf.methods.base import Ticket, Weights
 from lth_tf.runs import rewinding
 from lth_tf.runs.stage import FORK, Stage
@@ -80,8 +80,7 @@ def first_stable_iteration(
 def barrier(trainer: Trainer, one: Weights, other: Weights, points: int = _POINTS) -> float:
     """Returns the rise of the validation error on the line between two sets of weights.
 
-    It is the largest error minus the mean of those at the ends, at least 0. At each point the
-    statistics of batch normalization are estimated anew.
+    See `lth_tf.analysis.line.barrier`.
 
     Args:
         trainer: evaluates its model, whose weights are changed.
@@ -89,16 +88,8 @@ def barrier(trainer: Trainer, one: Weights, other: Weights, points: int = _POINT
         other: the same.
         points: on the line, both ends included.
     """
-    errors = []
-    for way in np.linspace(0.0, 1.0, points):
-        mixed = {
-            path: ((1 - way) * value + way * other[path]).astype(value.dtype)
-            for path, value in one.items()
-        }
-        set_weights(trainer.model, mixed)
-        trainer.settle_statistics()
-        errors.append(1 - trainer.accuracy("validation"))
-    return max(0.0, max(errors) - (errors[0] + errors[-1]) / 2)
+    found = line.between(lambda weights: evaluated(trainer, weights), one, other, points)
+    return line.barrier(found.error)
 
 
 def _stage(iteration: int) -> Stage:

@@ -113,22 +113,30 @@ class Derivatives(abc.ABC):
 class DataDerivatives(Derivatives):
     """Those of a network of the `Trainer`.
 
-    The loss is the mean cross-entropy of the first ten training examples a class, in the order
-    of training.
+    The loss is the mean cross-entropy of the first training examples, in the order of training,
+    by default ten a class.
 
     Args:
         make_model: returns the masked network; called when derivatives are first asked for.
         data: gives the examples.
         config: seed of their order.
+        examples: of them, a class.
 
     Source:
         Tanaka et al. 2020, arXiv:2006.05467, code (ten examples a class, inference mode).
     """
 
-    def __init__(self, make_model: Callable[[], keras.Model], data: Data, config: ExperimentConfig):
+    def __init__(
+        self,
+        make_model: Callable[[], keras.Model],
+        data: Data,
+        config: ExperimentConfig,
+        examples: int = EXAMPLES_PER_CLASS,
+    ):
         self._make_model = make_model
         self._data = data
         self._seed = config.seed
+        self._examples = examples
         self._model: keras.Model | None = None
 
     @property
@@ -141,7 +149,7 @@ class DataDerivatives(Derivatives):
     def batches(self) -> Iterator[tuple[Any, float]]:
         """Yields inputs and labels."""
         train = self._data.train
-        count = min(len(train), EXAMPLES_PER_CLASS * self._data.classes)
+        count = min(len(train), self._examples * self._data.classes)
         order = BatchOrder(len(train), count, stream_seed(self._seed, "order")).indices(0, 1)[0]
         for start in range(0, count, _BATCH):
             row = order[start : start + _BATCH]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lth_tf.errors import RunError, UsageError
+from lth_tf.masking import model as masked
 from lth_tf.methods.base import Ticket
 from lth_tf.methods.early_bird import EarlyBird
 from lth_tf.runs.stage import SEARCH, Stage
@@ -65,14 +66,15 @@ class Line:
     def settle_statistics(self):
         self.settled += 1
 
-    def accuracy(self, split):
+    def evaluate(self, split):
         assert split == "validation"
-        return 1 - next(self.errors)
+        return 0.0, 1 - next(self.errors)
 
 
 def test_barrier_is_the_largest_error_above_the_mean_of_the_ends(monkeypatch):
     mixed = []
-    monkeypatch.setattr(stability, "set_weights", lambda _, w: mixed.append(w["w"].item()))
+    monkeypatch.setattr(masked, "weight_variables", lambda _: {"w": None})
+    monkeypatch.setattr(masked, "set_weights", lambda _, w: mixed.append(w["w"].item()))
     one, other = {"w": np.float32([2.0])}, {"w": np.float32([5.0])}
     line = Line([0.1, 0.4, 0.3, 0.2])
     assert stability.barrier(line, one, other, points=4) == pytest.approx(0.4 - 0.15)
