@@ -192,6 +192,6 @@ def test_the_examples_work_together(examples, tiny, tmp_path):
     rows = survey([Subject(run_dir)], {"dead_units": ANALYSES.get("dead_units")()})["dead_units"]
     dead = {row["layer"]: row["dead"] for row in rows if row["level"] == 1}
     assert dead == {
-        layer: 100 * np.mean(~mask.any(axis=tuple(range(mask.ndim - 1))))
+        layer: 100 * float((~mask.any(axis=tuple(range(mask.ndim - 1)))).mean())
         for layer, mask in kept.items()
     }
