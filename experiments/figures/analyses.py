@@ -9,7 +9,7 @@ import altair as alt
 from lth_tf.analysis.base import ALL, Analysis, Panel
 
 from ..results import Row
-from . import Figure
+from . import Chart, Figure
 from .marks import REMAINING, dashed_mean, mean_and_band, size_axis
 
 _MOST_LAYERS, _MOST_PANELS = 4, 6
@@ -28,7 +28,8 @@ def draw(
         rows: what it found.
         densities: percentages, among those of the rows, that curves are drawn of.
     """
-    charts, left_out = [], 0
+    charts: list[Chart] = []
+    left_out = 0
     for panel in analysis.panels:
         found = list(_charts(panel, rows, set(densities)))
         charts += found[:_MOST_PANELS]
@@ -41,7 +42,7 @@ def draw(
     return Figure(name, analysis.title, caption, charts)
 
 
-def _charts(panel: Panel, rows: list[Row], densities: set[float]) -> Iterable[alt.LayerChart]:
+def _charts(panel: Panel, rows: list[Row], densities: set[float]) -> Iterable[Chart]:
     rows = [row for row in rows if row["remaining"] > 0]
     if panel.colour == "remaining":
         rows = [row for row in rows if row["remaining"] in densities]
@@ -57,7 +58,7 @@ def _charts(panel: Panel, rows: list[Row], densities: set[float]) -> Iterable[al
             yield _chart(panel, part).properties(title=title)
 
 
-def _chart(panel: Panel, rows: list[Row]) -> alt.LayerChart:
+def _chart(panel: Panel, rows: list[Row]) -> Chart:
     if panel.colour == "remaining":
         colour = alt.Color("remaining:O", title=REMAINING, sort="descending")
     else:

@@ -85,7 +85,8 @@ def mean_and_band(
     kinds = [channel.shorthand.rpartition(":")[0] for channel in (x, colour)]
     points = _points(rows, field, *kinds)
     # Of all layers: what each has of its own is copied and checked many times.
-    data, inside = alt.Data(values=points), alt.Undefined
+    data = alt.Data(values=points)
+    inside: Any = alt.Undefined
     scale = alt.Scale(zero=zero, padding=0 if zero else 10, nice=domain is None)
     if domain is not None:
         scale.domain = list(domain)
