@@ -9,6 +9,7 @@ from mkdocs.structure.files import File, Files
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _MEASURED = "experiments/measured"
+_OTHER = re.compile(r"\]\((\w+)\.ipynb\)")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -17,7 +18,9 @@ def on_files(files: Files, config: Any) -> Files:
     for file in list(files):
         if file.src_uri.endswith(".ipynb"):
             page = file.src_uri.replace(".ipynb", ".md")
-            files.append(File.generated(config, page, content=as_markdown(file.content_string)))
+            download = f"\n[This page as a notebook]({file.name}.ipynb)\n"
+            content = as_markdown(file.content_string) + download
+            files.append(File.generated(config, page, content=content))
     for path in (_ROOT / _MEASURED).iterdir():
         name = f"measured/{path.name}"
         files.append(File.generated(config, name, abs_src_path=str(path)))
@@ -30,12 +33,13 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def as_markdown(notebook: str) -> str:
-    """Returns a notebook as a Markdown page.
+    """Returns a notebook as a Markdown page; links to other notebooks lead to their pages.
 
     Args:
         notebook: the text of an .ipynb file, format 4.
     """
-    return "\n\n".join(map(_cell, json.loads(notebook)["cells"])) + "\n"
+    page = "\n\n".join(map(_cell, json.loads(notebook)["cells"])) + "\n"
+    return _OTHER.sub(r"](\1.md)", page)
 
 
 def _cell(cell: dict[str, Any]) -> str:
