@@ -103,11 +103,13 @@ class Derivatives(abc.ABC):
 
     def _with_weights(self, values: Tensors) -> keras.StatelessScope:
         """Calls of the model are those of a network with these effective weights."""
-        variables = weight_variables(self.model)
-        mapping = [(variable, values[path]) for path, variable in variables.items()]
+        scope = keras.StatelessScope(collect_losses=True)
+        for path, variable in weight_variables(self.model).items():
+            # Not `state_mapping`, which would cast to the variable's type, and gradients with it.
+            scope.add_update((variable, values[path]))
         for slot in slots_of(self.model).values():
-            mapping.append((slot.mask, tf.ones(slot.mask.shape, tf.bool)))
-        return keras.StatelessScope(state_mapping=mapping, collect_losses=True)
+            scope.add_update((slot.mask, tf.ones(slot.mask.shape, tf.bool)))
+        return scope
 
 
 class DataDerivatives(Derivatives):
