@@ -152,7 +152,7 @@ def _run_replicate(
 
 
 def load_data(config: ExperimentConfig, options: RunOptions) -> "Data":
-    """Returns the config's data set in the shape of its network's images."""
+    """Returns the config's data set in the shape of its network's inputs."""
     devices.configure(options.deterministic)  # before the first tensor
     return datasets.load(
         config.dataset,
@@ -205,7 +205,7 @@ def last_level(config: ExperimentConfig, data: "Data") -> int:
     Raises:
         UsageError: if pruning would empty a layer.
     """
-    find.check_batch_size(config, data)
+    find.check_data(config, data)
     model = find.new_model(config, data, "init")
     rates = find.network_rates(config, model)
     return procedure.without_idle_levels(config, masking.get_masks(model), rates, print).levels
@@ -216,7 +216,7 @@ def header(config: ExperimentConfig, data: "Data", device: str, run_dir: RunDir)
     details = config.method.details(config)
     return (
         f"{len(data.train):,} training, {len(data.validation):,} validation and "
-        f"{len(data.test):,} test images\n"
+        f"{len(data.test):,} test examples\n"
         f"Levels 0 to {config.method.levels(config)} of {config.iterations:,} iterations, "
         f"batch {config.batch_size}, {config.optimizer} {config.learning_rate:g}, "
         f"seed {config.seed}, on {device}\n"

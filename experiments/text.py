@@ -11,7 +11,6 @@ and LSTM lose their smallest weights each level, the output layer half as many.
 
 import dataclasses
 import pathlib
-import pydoc_data.topics
 import sys
 
 import numpy as np
@@ -26,7 +25,7 @@ from lth_tf.options import Options, option
 with lazy_imports():
     import keras
 
-ALPHABET = " \nabcdefghijklmnopqrstuvwxyz0123456789.,:;!?'\"`()[]{}<>=+-*/%_\\|&^~@#$"
+    from lth_tf.datasets import manual
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,9 +102,9 @@ def build(window: int, units: int) -> "keras.Model":
     return keras.Sequential(
         [
             keras.Input((window,), dtype="int32"),
-            layers.Embedding(len(ALPHABET) + 1, 32, name="embedding"),
+            layers.Embedding(len(manual.ALPHABET) + 1, 32, name="embedding"),
             layers.LSTM(units, return_sequences=True, name="lstm"),
-            layers.Dense(len(ALPHABET) + 1, name="output"),
+            layers.Dense(len(manual.ALPHABET) + 1, name="output"),
         ],
         name="text",
     )
@@ -124,27 +123,11 @@ def examples(window: int, topics: int = 0) -> list[tuple[np.ndarray, np.ndarray]
     """
     if 0 < topics < 10:
         raise UsageError(f"Expected topics to be 0 or at least 10. Received: topics={topics}.")
-    texts = [text for _, text in sorted(pydoc_data.topics.topics.items())][: topics or None]
-    splits: tuple[list[np.ndarray], ...] = ([], [], [])
+    texts = manual.topics()[: topics or None]
+    splits: tuple[list[str], ...] = ([], [], [])
     for i, text in enumerate(texts):
-        splits[{8: 1, 9: 2}.get(i % 10, 0)].append(encode(text))
-    return [_windows(np.concatenate(parts), window) for parts in splits]
-
-
-def encode(text: str) -> np.ndarray:
-    r"""Returns a text's characters as numbers, int32; 0 is any that is not in ALPHABET.
-
-    Example:
-    >>> encode("A \u20ac")
-    array([3, 1, 0], dtype=int32)
-    """
-    return np.array([ALPHABET.find(char) + 1 for char in text.lower()], np.int32)
-
-
-def _windows(characters: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
-    count = (len(characters) - 1) // window
-    inputs, following = characters[: count * window], characters[1 : count * window + 1]
-    return inputs.reshape(count, window), following.reshape(count, window)
+        splits[{8: 1, 9: 2}.get(i % 10, 0)].append(text)
+    return [manual.windows(parts, window) for parts in splits]
 
 
 if __name__ == "__main__":

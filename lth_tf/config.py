@@ -30,6 +30,11 @@ class ProcedureConfig(Options):
         "imp", "How tickets are found, by its name in lth_tf/methods.", part_of=METHODS
     )
     controls: Any = option((), "What tickets are compared with.", part_of=CONTROLS)
+    control_levels: tuple[int, ...] = option(
+        (),
+        "Levels that controls are trained at, comma-separated. Default: all.",
+        in_run_name=False,
+    )
     levels: int = option(
         20,
         "Train-prune rounds after the dense network.",
@@ -106,7 +111,9 @@ class ExperimentConfig(ProcedureConfig):
         "(input_shape, classes) -> model that returns logits.",
     )
     dataset: str = option(
-        "mnist", "Images to learn: digits (no download) or any TFDS image classification set."
+        "mnist",
+        "What to learn: digits, manual (text), breast_cancer, wine (tables; none needs a "
+        "download), or any TFDS image classification set.",
     )
     validation_size: int | None = option(
         None,

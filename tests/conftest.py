@@ -3,6 +3,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import dataclasses
+import functools
 import pathlib
 import signal
 import subprocess
@@ -37,6 +38,21 @@ def digits_rgb():
     from lth_tf import datasets
 
     return datasets.load("digits", image_shape=(32, 32, 3), seed=0)
+
+
+@pytest.fixture(scope="session")
+def data_of():
+    """Network -> real data of the shape and kind that it takes, none of them downloaded."""
+    from lth_tf import datasets, networks
+
+    names = {"images": "digits", "anything": "digits", "tokens": "manual"}
+
+    @functools.cache
+    def load(network):
+        shape = networks.image_shape(network)
+        return datasets.load(names[networks.takes(network)], image_shape=shape)
+
+    return load
 
 
 @pytest.fixture(scope="session")
@@ -91,22 +107,18 @@ def trainers():
 
 
 @pytest.fixture
-def shared_trainer(trainers, digits_rgb, monkeypatch):
+def shared_trainer(trainers, data_of, monkeypatch):
     """Returns network -> (config, data) of a quick run whose Trainer is kept for the next test."""
-    from lth_tf import datasets
     from lth_tf.masking.model import get_masks, get_weights, set_masks, set_weights
     from lth_tf.tickets import find
     from lth_tf.training.trainer import Trainer
 
-    def some(split, count):
-        return datasets.Split(split.images[:count], split.labels[:count])
+    def few(data):
+        sizes = {"train": 16, "validation": 8, "test": 8}
+        return dataclasses.replace(
+            data, **{name: getattr(data, name).take(range(size)) for name, size in sizes.items()}
+        )
 
-    data = dataclasses.replace(
-        digits_rgb,
-        train=some(digits_rgb.train, 16),
-        validation=some(digits_rgb.validation, 8),
-        test=some(digits_rgb.test, 8),
-    )
     new_model = find.new_model
 
     def kept_model(config, data, *stream):
@@ -118,6 +130,7 @@ def shared_trainer(trainers, digits_rgb, monkeypatch):
         return model
 
     def prepare(network):
+        data = few(data_of(network))
         config = dataclasses.replace(
             TINY,
             network=network,

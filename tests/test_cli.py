@@ -63,7 +63,7 @@ NAME = "dataset=digits,eval_interval=20,iterations=40,test_interval=20"
             "lenet",
             ["--network=alexnet"],
             2,
-            "lenet, resnet18, vgg19. Received",
+            "lenet, mlp, resnet18, transformer, vgg19. Received",
         ),
         (
             "lenet",
@@ -99,7 +99,7 @@ def test_run_prints_a_table_and_the_next_steps(program, tmp_path):
     lines = done.out.splitlines()
     run_dir = f"runs/lenet/{NAME}/seed_0"
     assert lines[0] == "lenet on digits, 266,200 weights"
-    assert lines[1] == "1,237 training, 200 validation and 360 test images"
+    assert lines[1] == "1,237 training, 200 validation and 360 test examples"
     assert lines[3] == f"Results in {run_dir}"
     assert lines[5].split() == (
         "level control % remaining early stop accuracy there final accuracy seconds".split()

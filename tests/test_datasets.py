@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lth_tf import datasets
-from lth_tf.datasets import tfds
+from lth_tf.datasets import Preprocessing, tfds
 from lth_tf.errors import UsageError
 
 SHAPE = (28, 28, 1)
@@ -30,6 +30,53 @@ def test_digits_for_colour_networks(digits, digits_rgb):
     np.testing.assert_array_equal(digits_rgb.test.labels, digits.test.labels)
 
 
+def test_digits_for_networks_that_are_made_for_no_images():
+    data = datasets.load("digits", image_shape=(30,))
+    assert (data.image_shape, data.test.images.max()) == ((8, 8, 1), 255)
+
+
+@pytest.mark.parametrize(
+    "name, sizes, columns, classes",
+    [("breast_cancer", [398, 57, 114], 30, 2), ("wine", [124, 18, 36], 13, 3)],
+)
+def test_tables_are_standardized_by_what_is_not_tested(name, sizes, columns, classes):
+    data = datasets.load(name, image_shape=(7,))
+    assert [len(s) for s in (data.train, data.validation, data.test)] == sizes
+    assert (data.input_shape, data.classes, data.train.inputs.dtype) == (
+        (columns,),
+        classes,
+        np.float32,
+    )
+    seen = np.concatenate([data.train.inputs, data.validation.inputs])
+    assert seen.mean() > 20  # stored as they are published
+    table = data.preprocessing(seen)
+    np.testing.assert_allclose(table.mean(0), np.zeros(columns), atol=1e-4)
+    np.testing.assert_allclose(table.std(0), np.ones(columns), atol=1e-4)
+    assert 0.01 < np.abs(data.preprocessing(data.test.inputs).mean(0)).max() < 1
+    rows = {row.tobytes() for row in seen}
+    assert not any(row.tobytes() in rows for row in data.test.inputs)
+
+
+def test_columns_are_standardized_one_by_one():
+    table = np.float32([[1, 10, 5], [3, 10, 5], [5, 10, 20]])
+    found = Preprocessing.standardizing(table)
+    assert found.mean == (3.0, 10.0, 10.0) and found.by_column
+    np.testing.assert_allclose(found.divisor, [8 / 3**0.5 / 8**0.5, 1.0, 50**0.5])
+    np.testing.assert_allclose(found(table)[0], [-(1.5**0.5), 0.0, -(0.5**0.5)], rtol=1e-6)
+    assert not Preprocessing(255.0).by_column
+
+
+def test_the_manual_is_text_and_what_follows_each_character():
+    data = datasets.load("manual", image_shape=(16,))
+    train, test = data.train, data.test
+    assert train.inputs.shape == train.labels.shape == (len(train), 16) and data.classes == 71
+    np.testing.assert_array_equal(test.inputs[:, 1:], test.labels[:, :-1])
+    np.testing.assert_array_equal(test.inputs[1:, 0], test.labels[:-1, -1])
+    assert len(data.validation) == len(test) and len(train) > 5 * len(test)
+    assert (train.inputs == 0).mean() < 0.01  # in no alphabet
+    assert datasets.load("manual", image_shape=(32, 32, 3)).input_shape == (64,)
+
+
 def test_validation_is_taken_out_of_training_by_seed(digits):
     again, other = (datasets.load("digits", image_shape=SHAPE, seed=seed) for seed in (0, 1))
     assert same(digits.validation, again.validation) and same(digits.train, again.train)
@@ -48,7 +95,9 @@ def test_validation_size():
 
 
 def test_unknown_dataset():
-    with pytest.raises(UsageError, match="Expected digits or the name of a TFDS data set"):
+    with pytest.raises(
+        UsageError, match="Expected breast_cancer, digits, .*or the name of a TFDS data set"
+    ):
         datasets.load("nonesuch", image_shape=SHAPE)
 
 

@@ -22,9 +22,11 @@ def count(model, *groups):
         ("conv6", 1_144_512, 1_114_112, 2_560, 0),
         ("resnet18", 267_696, 0, 640, 2_560),
         ("vgg19", 20_018_880, 0, 5_120, 0),
+        ("mlp", 0, 36_608, 1_280, 0),
+        ("transformer", 0, 103_040, 640, 0),
     ],
 )
-def test_weight_counts_of_the_paper(name, conv, fc, output, unpruned):
+def test_weight_counts(name, conv, fc, output, unpruned):
     model = networks.build(name, networks.image_shape(name), 10, seed=0)
     counts = [count(model, group) for group in ("conv", "fc", "output", "unpruned")]
     assert counts == [conv, fc, output, unpruned]
@@ -53,7 +55,8 @@ def test_every_network(name):
     shape = networks.image_shape(name)
     model = networks.build(name, shape, 7, seed=0)
     logits = model(np.zeros((2, *shape), np.float32))
-    assert logits.shape == (2, 7)
+    # One answer an example, or one a token.
+    assert logits.shape == ((2, *shape, 7) if networks.takes(name) == "tokens" else (2, 7))
     assert [layer.name for layer in model.layers][-1] == "output"
     assert model.layers[-1].activation is keras.activations.linear
     assert "output/kernel" in get_masks(model)

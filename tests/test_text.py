@@ -1,6 +1,7 @@
 import numpy as np
 
-from experiments.text import ALPHABET, encode, examples
+from experiments.text import examples
+from lth_tf.datasets.manual import ALPHABET, encode
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
 

@@ -16,7 +16,7 @@ def png(figure: Figure, pixels: float = 2) -> bytes:
     """Returns a figure as a picture: its title, the charts two in a row, one legend.
 
     Args:
-        figure: what to draw.
+        figure: what to draw; a chart that has a height of its own keeps it.
         pixels: a point, in each direction.
     """
     # The page has them checked; here that would take as long again.
@@ -27,7 +27,7 @@ def png(figure: Figure, pixels: float = 2) -> bytes:
         if isinstance(chart.get("title"), str):
             chart["title"] = textwrap.wrap(chart["title"], _TITLE)
         chart.pop("$schema", None), chart.pop("config", None)
-        chart |= {"width": _WIDTH, "height": _HEIGHT}
+        chart |= {"width": _WIDTH, "height": chart.get("height", _HEIGHT)}
     fields: dict[str | None, list[dict[str, Any]]] = {}
     for part in _encodings(charts):
         colour = part.get("color", {})

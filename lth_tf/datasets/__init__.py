@@ -34,7 +34,7 @@ register = DATASETS.register
 def load(
     name: str,
     *,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     validation_size: int | None = None,
     seed: int = 0,
     data_dir: str = "",
@@ -43,9 +43,9 @@ def load(
     """Loads a data set and takes the validation examples out of its training set.
 
     Args:
-        name: "digits", or the name of a TFDS image classification set.
-        image_shape: height, width and channels of the network's images; only data
-            sets that are registered here are resized to it.
+        name: one of `DATASETS`, e.g. "digits", or the name of a TFDS image classification set.
+        image_shape: shape of the network's inputs: height, width and channels of images, or
+            the length of a sequence; only data sets that are registered here come in it.
         validation_size: examples for validation; None is the data set's own number.
         seed: decides which examples are for validation.
         data_dir: TFDS folder; "" is TFDS's own choice.

@@ -20,24 +20,50 @@ class Preprocessing:
     later do the same.
 
     Attributes:
-        divisor: inputs are cast to float32 and divided by it; None leaves them as they are.
+        divisor: inputs are cast to float32 and divided by it, or by one number a column; None
+            leaves them as they are.
+        mean: subtracted before that, or one number a column.
 
     Example:
     >>> Preprocessing(divisor=255.0)(np.uint8([0, 51, 255])).tolist()
     [0.0, 0.20000000298023224, 1.0]
     >>> Preprocessing()(np.int32([3, 7])).tolist()
     [3, 7]
+    >>> Preprocessing((2.0, 4.0), mean=(1.0, 0.0))(np.float32([[3, 8]])).tolist()
+    [[1.0, 2.0]]
     """
 
-    divisor: float | None = None
+    divisor: float | tuple[float, ...] | None = None
+    mean: float | tuple[float, ...] = 0.0
+
+    @property
+    def by_column(self) -> bool:
+        """Whether columns of a table are each treated in their own way."""
+        return isinstance(self.divisor, tuple | list) or self.mean != 0.0
 
     def __call__(self, inputs: Any) -> Any:
         """Returns a network's inputs, for a numpy array or a tensor of any shape."""
         if self.divisor is None:
             return inputs
         if isinstance(inputs, np.ndarray):
-            return inputs.astype(np.float32) / np.float32(self.divisor)
-        return keras.ops.cast(inputs, "float32") / self.divisor
+            inputs = inputs.astype(np.float32)
+        else:
+            inputs = keras.ops.cast(inputs, "float32")
+        if self.mean != 0.0:
+            inputs = inputs - np.asarray(self.mean, np.float32)
+        return inputs / np.asarray(self.divisor, np.float32)
+
+    @classmethod
+    def standardizing(cls, table: np.ndarray) -> Self:
+        """Returns what gives the columns of a table mean 0 and standard deviation 1.
+
+        Args:
+            table: numbers [examples, columns] to train on; a constant column is left at 0.
+        """
+        deviation = np.std(table, axis=0, dtype=np.float64)
+        divisor = np.where(deviation == 0, 1.0, deviation)
+        mean = np.asarray(np.mean(table, axis=0, dtype=np.float64))
+        return cls(tuple(map(float, divisor)), tuple(map(float, mean)))
 
     @classmethod
     def of(cls, inputs: np.ndarray) -> Self:

@@ -14,8 +14,10 @@ _TEST_SIZE = 360
 
 
 @register("digits")
-def digits(image_shape: tuple[int, int, int]) -> Source:
+def digits(image_shape: tuple[int, ...]) -> Source:
     """Returns the 1,797 digits of 8x8 pixels, resized: 1,437 to train, 360 to test.
+
+    For networks that are made for no images they stay as they are.
 
     Source:
         Alpaydin & Kaynak 1998, UCI optical recognition of handwritten digits, the
@@ -23,7 +25,9 @@ def digits(image_shape: tuple[int, int, int]) -> Source:
     """
     bunch = datasets.load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
-    images = resize(images, image_shape)
+    if len(image_shape) == 3:
+        height, width, channels = image_shape
+        images = resize(images, (height, width, channels))
     labels = bunch.target.astype(np.int32)
     # The published order goes writer by writer: mixed once, the same for everybody.
     order = generator(0, "digits").permutation(len(labels))

@@ -67,7 +67,8 @@ def _decode(name: str, folder: str) -> dict[str, np.ndarray]:
         close = difflib.get_close_matches(name, [*DATASETS.names(), *tfds.list_builders()], n=1)
         hint = f"Did you mean {close[0]}?" if close else _first_line(error) + "."
         raise UsageError(
-            f"Expected digits or the name of a TFDS data set. Received: dataset={name!r}. {hint}"
+            f"Expected {', '.join(DATASETS.names())} or the name of a TFDS data set. "
+            f"Received: dataset={name!r}. {hint}"
         ) from error
     _prepare(builder, name, folder)
     features = builder.info.features

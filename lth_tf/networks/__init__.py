@@ -1,4 +1,4 @@
-"""The networks of the paper, each a plain Keras model in a file of its own.
+"""The networks of the paper and some others, each a plain Keras model in a file of its own.
 
 A network is a function `(input_shape, classes) -> keras.Model` that returns
 logits; one with dropout takes `dropout_rate` as well. What is pruned by which rate:
@@ -19,35 +19,45 @@ from lth_tf.keras_internals import names_from_start
 from lth_tf.masking.groups import weight_groups
 from lth_tf.masking.model import mask_model
 
-# Network -> height, width and channels of the images it is made for.
-_IMAGE_SHAPES: dict[Callable[..., keras.Model], tuple[int, int, int]] = {}
+# Network -> shape of the inputs it is made for, and what it takes.
+_MADE_FOR: dict[Callable[..., keras.Model], tuple[tuple[int, ...], str]] = {}
 
 
 def register(
-    name: str, image_shape: tuple[int, int, int]
+    name: str, image_shape: tuple[int, ...], takes: str = "images"
 ) -> Callable[[Callable[..., keras.Model]], Callable[..., keras.Model]]:
     """Returns a decorator that registers a network.
 
     Args:
         name: what `--network` calls it.
         image_shape: height, width and channels of the images the paper trains
-            it on; small data sets such as digits are resized to it.
+            it on; small data sets such as digits are resized to it. Of other inputs their shape.
+        takes: "images", "tokens" (whole numbers [length]), or "anything": it flattens its inputs.
     """
 
     def decorate(build: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
-        _IMAGE_SHAPES[build] = image_shape
+        _MADE_FOR[build] = image_shape, takes
         return NETWORKS.register(name)(build)
 
     return decorate
 
 
-def image_shape(name: str) -> tuple[int, int, int]:
-    """Returns height, width and channels of the images a network is made for.
+def image_shape(name: str) -> tuple[int, ...]:
+    """Returns height, width and channels of the images a network is made for, or another shape.
 
     Raises:
         UsageError: if there is no such network.
     """
-    return _IMAGE_SHAPES[NETWORKS.get(name)]
+    return _MADE_FOR[NETWORKS.get(name)][0]
+
+
+def takes(name: str) -> str:
+    """Returns what a network takes: "images", "tokens" or "anything"; of own functions the last.
+
+    Raises:
+        UsageError: if there is no such network.
+    """
+    return _MADE_FOR.get(NETWORKS.get(name), ((), "anything"))[1]
 
 
 def build(

@@ -6,7 +6,7 @@ from keras import layers
 from lth_tf.networks import register
 
 
-@register("lenet", image_shape=(28, 28, 1))
+@register("lenet", image_shape=(28, 28, 1), takes="anything")
 def lenet(input_shape: tuple[int, ...], classes: int) -> keras.Model:
     """Returns LeNet-300-100: two hidden layers of ReLU units, Gaussian Glorot.
 

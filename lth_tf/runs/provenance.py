@@ -46,6 +46,7 @@ def data_record(data: Any, data_dir: str = "") -> dict[str, Any]:
         "image_shape": list(data.image_shape),
         "classes": data.classes,
         "divisor": data.preprocessing.divisor,
+        **({"mean": data.preprocessing.mean} if data.preprocessing.mean != 0.0 else {}),
         "checksum": data.checksum,
         "data_dir": os.path.abspath(data_dir) if data_dir else "",
     }

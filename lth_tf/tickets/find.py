@@ -27,6 +27,11 @@ from lth_tf.training import devices
 from lth_tf.training.derivatives import DataDerivatives
 from lth_tf.training.trainer import Trainer
 
+_INPUTS = {
+    "images": "images [height, width, channels]",
+    "tokens": "whole numbers [length], one a character,",
+}
+
 
 def find_tickets(
     config: ExperimentConfig,
@@ -73,7 +78,7 @@ def find_tickets(
     """
     devices.configure(deterministic)
     config = dataclasses.replace(config, dataset=data.name)
-    check_batch_size(config, data)
+    check_data(config, data)
     model = new_model(config, data, "init")
     config = without_idle_levels(
         config, get_masks(model), network_rates(config, model), warnings.warn
@@ -109,12 +114,21 @@ def find_tickets(
     return run_dir
 
 
-def check_batch_size(config: ExperimentConfig, data: Data) -> None:
-    """Refuses batches that hold an example twice.
+def check_data(config: ExperimentConfig, data: Data) -> None:
+    """Refuses inputs that the network is not made for, and batches that hold an example twice.
 
     Raises:
-        UsageError: if a batch is larger than the training set.
+        UsageError: if inputs are no images or no tokens where the network takes those, or a
+            batch is larger than the training set.
     """
+    takes, inputs = networks.takes(config.network), data.train.inputs
+    tokens = inputs.ndim == 2 and inputs.dtype.kind in "iu"
+    if {"images": inputs.ndim == 4, "tokens": tokens, "anything": True}[takes] is False:
+        raise UsageError(
+            f"Expected {_INPUTS[takes]} for the network {config.network}. Received: "
+            f"{inputs.dtype} of shape {data.input_shape}, dataset={data.name!r}.",
+            arguments=("network", "dataset"),
+        )
     if config.batch_size > len(data.train):
         raise UsageError(
             f"Expected batch_size of at most the {len(data.train):,} training examples of "

@@ -6,6 +6,7 @@ import keras
 
 from lth_tf import networks
 from lth_tf.config import FitConfig
+from lth_tf.datasets import Preprocessing
 from lth_tf.errors import UsageError
 from lth_tf.files import damaged
 from lth_tf.masking.model import load_model, set_masks, set_weights, strip_masks
@@ -67,8 +68,9 @@ def load_ticket(
             "Load it with the version that wrote it."
         ) from error
     model = strip_masks(model)
-    divisor = run_dir.provenance().get("data", {}).get("divisor")
-    return _scaled(model, divisor) if scale and divisor else model
+    about = run_dir.provenance().get("data", {})
+    preprocessing = Preprocessing(about.get("divisor"), about.get("mean", 0.0))
+    return _scaled(model, preprocessing) if scale and preprocessing.divisor else model
 
 
 def new_network(run_dir: RunDir) -> keras.Model:
@@ -118,6 +120,6 @@ def winning_level(run_dir: RunDir, tolerance: float | None = None) -> int:
     return verdict.smallest.level
 
 
-def _scaled(model: keras.Model, divisor: float) -> keras.Model:
+def _scaled(model: keras.Model, preprocessing: Preprocessing) -> keras.Model:
     inputs = keras.Input(model.input_shape[1:])
-    return keras.Model(inputs, model(inputs / divisor), name=model.name)
+    return keras.Model(inputs, model(preprocessing(inputs)), name=model.name)

@@ -203,10 +203,15 @@ def without_idle_levels(
 
 def stages(config: ProcedureConfig) -> list[Stage]:
     """Returns the trainings of all levels: of each the search, the ticket, the controls."""
+    levels = range(config.method.levels(config) + 1)
+    controlled = config.control_levels or levels
     return [
         Stage(level, name)
-        for level in range(config.method.levels(config) + 1)
-        for name in ([SEARCH] * config.method.searches(level) + ["", *control_names(config)])
+        for level in levels
+        for name in (
+            [SEARCH] * config.method.searches(level)
+            + ["", *(control_names(config) if level in controlled else [])]
+        )
     ]
 
 

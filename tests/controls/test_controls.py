@@ -123,3 +123,11 @@ def test_all_controls_are_trained_at_every_level(method, tiny, digits, tmp_path)
 
 def count_of(kind):
     return next(iter(CONTROLS.get(kind).__dataclass_fields__))
+
+
+def test_controls_at_some_levels_only(tiny, digits, tmp_path):
+    config = tiny.replace(iterations=2, eval_interval=2, test_interval=0, reinits=1)
+    run_dir = run(tmp_path / "run", config.replace(control_levels=(2,)), digits)
+    assert run_dir.finished() == [Stage(0), Stage(1), Stage(2), Stage(2, "reinit_0")]
+    run(run_dir.path, config, digits)  # more of them are asked for later
+    assert [s.level for s in run_dir.finished() if s.control] == [0, 1, 2]

@@ -109,3 +109,16 @@ def test_in_fit_they_are_not_trained_either(tmp_path, capsys):
     assert "Levels 4 to 9 are not trained: at level 3 nothing is left" in capsys.readouterr().out
     assert [stage.level for stage in tickets.run_dir.finished()] == [0, 1, 2, 3]
     assert tickets.epochs == 0
+
+
+@pytest.mark.parametrize(
+    "network, received",
+    [
+        ("conv2", "Expected images .* for the network conv2. Received: float32 of shape (30,)"),
+        ("transformer", "Expected whole numbers .* for the network transformer. Received: float32"),
+    ],
+)
+def test_a_network_that_is_made_for_other_inputs_is_refused(network, received, tmp_path):
+    data = lth_tf.from_arrays(*table())
+    with pytest.raises(lth_tf.UsageError, match=received.replace("(30,)", r"\(30,\)")):
+        lth_tf.find_tickets(own(network=network), data, tmp_path / "run")

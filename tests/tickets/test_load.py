@@ -43,6 +43,18 @@ def test_without_scaling_it_takes_what_the_network_was_given(run, digits):
     assert not lth_tf.get_masks(without)
 
 
+def test_a_ticket_takes_the_rows_of_a_table_as_they_are_published(tmp_path):
+    table = datasets.load("breast_cancer", image_shape=(30,))
+    config = lth_tf.ExperimentConfig(network="mlp", iterations=60, batch_size=32, levels=1)
+    run = lth_tf.find_tickets(config, table, tmp_path / "run", jit="off")
+    lth_tf.load_ticket(run, 1).save(tmp_path / "ticket.keras")
+    model = keras.models.load_model(tmp_path / "ticket.keras")
+    accuracy = run.summary(Stage(1))["final_test_accuracy"]
+    assert 0.9 < accuracy < 1
+    decided = model.predict(table.test.inputs, verbose=0).argmax(1)
+    assert (decided == table.test.labels).mean() == pytest.approx(accuracy, abs=1e-9)
+
+
 def test_weights_are_those_of_the_run(run):
     kernel = run.mask(Stage(2))["fc1/kernel"].astype(bool)
     origin = lth_tf.load_ticket(run, 2, weights="origin", scale=False).get_layer("fc1").kernel

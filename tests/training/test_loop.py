@@ -24,11 +24,11 @@ def whole_interval(network, data, stage="hlo"):
         iterations=14,
         eval_interval=7,
         test_interval=7,
-        augment=network != "lenet",
+        augment=networks.takes(network) == "images",
         weight_decay=0.1,
         lr_drops=(3,),
     )
-    model = networks.build(network, data.image_shape, 10, seed=0)
+    model = networks.build(network, data.image_shape, data.classes, seed=0)
     loop = Trainer(model, data, config, "on")._loop
     zero, feed = tf.constant(0), loop._batches.feed(0, config.eval_interval)
     program = loop._programs["whole"]
@@ -36,9 +36,8 @@ def whole_interval(network, data, stage="hlo"):
 
 
 @pytest.mark.parametrize("network", networks.NETWORKS.names())
-def test_an_interval_is_one_program_without_host_calls(network, digits, digits_rgb):
-    data = digits if networks.image_shape(network)[2] == 1 else digits_rgb
-    program = whole_interval(network, data)
+def test_an_interval_is_one_program_without_host_calls(network, data_of):
+    program = whole_interval(network, data_of(network))
     # Of training, validation and test.
     assert len(re.findall(r"\bwhile\(", program)) == 3
     assert not re.findall(rf"\b(?:{'|'.join(HOST_CALLS)})\b", program)

@@ -217,5 +217,5 @@ def _stored(split: Split, preprocessing: Preprocessing) -> kernels.Data:
         np.ascontiguousarray(inputs).reshape(-1),
         np.uint64(size),
         np.ascontiguousarray(split.labels, np.int32),
-        np.float32(1 / (preprocessing.divisor or 1)),
+        np.float32(1 / float(np.asarray(preprocessing.divisor or 1))),
     )

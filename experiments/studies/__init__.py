@@ -1,0 +1,1 @@
+"""Studies: a question each, answered by trainings; one program a file."""
