@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from experiments import tensorboard
-from lth_tf.config import METHODS
+from lth_tf.config import METHODS, NETWORKS
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
 
@@ -63,7 +63,7 @@ NAME = "dataset=digits,eval_interval=20,iterations=40,test_interval=20"
             "lenet",
             ["--network=alexnet"],
             2,
-            "lenet, mlp, resnet18, transformer, vgg19. Received",
+            f"{', '.join(NETWORKS.names())}. Received",
         ),
         (
             "lenet",

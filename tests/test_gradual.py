@@ -17,6 +17,7 @@ from experiments import gradual, gradual_learner
 from experiments.default_config import default_config
 from experiments.report import ReportOptions, report
 from lth_tf.cli import program as program_end
+from lth_tf.config import NETWORKS
 from lth_tf.errors import RunError, UsageError
 from lth_tf.masking.model import set_masks, set_weights
 from lth_tf.methods.gradual import Gradual, kept_weights
@@ -215,7 +216,7 @@ def test_a_loss_that_is_not_finite(digits, tmp_path, monkeypatch):
         (["--final_densty=0.1"], "Received: --final_densty. Did you mean --final_density?"),
         (["--network"], "network"),
         (["--network=conv2", "--preset=warmup"], "--preset=warmup"),
-        (["--network=alexnet"], "lenet, resnet18, vgg19. Received"),
+        (["--network=alexnet"], f"{', '.join(NETWORKS.names())}. Received"),
         (["--network=resnet18", "--dataset=digits", "--final_density=0.01"], "above 0.01181"),
     ],
 )
