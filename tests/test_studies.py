@@ -10,7 +10,7 @@ from lth_tf.cli import lth
 from lth_tf.config import ExperimentConfig
 from lth_tf.runs.stage import Stage
 
-STUDIES = ("methods", "signs", "supermasks")
+STUDIES = ("methods", "sanity", "signs", "stability", "supermasks", "transfer", "warmup")
 
 
 class Trained:
@@ -68,7 +68,9 @@ def test_every_study_is_a_program():
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_runs(program, tmp_path, name):
     flags = ["--iterations=40", "--eval_interval=20", "--replicates=2", "--runs_dir=runs"]
-    flags += ["--validation_size=100", "--dataset=digits"]
+    flags += ["--validation_size=100"]
+    if name != "transfer":
+        flags.append("--dataset=digits")
     done = program(f"experiments.studies.{name}", *flags)
     assert done.code == 0, done.err
     with open(tmp_path / f"runs/studies/{name}.csv") as file:

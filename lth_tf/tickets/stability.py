@@ -1,7 +1,7 @@
 """From which iteration on a network is stable: rewinding there gives tickets."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lth_tf.analysis import line
 from lth_tf.analysis.bench import evaluated
@@ -50,31 +50,55 @@ def first_stable_iteration(
         Frankle et al. 2020, arXiv:1912.05671, section 2 (instability analysis; there of the test
         error, with 30 points).
     """
-    run_dir, iterations = setup.run_dir, setup.config.iterations
-    found = rewinding.recorded(run_dir)
+    found = rewinding.recorded(setup.run_dir)
     if found is not None:
         return found
+    iterations = setup.config.iterations
+    candidates = list(dict.fromkeys(round(part * iterations) for part in CANDIDATES))
+    known: dict[str, float] = {}
+    for tried, rise in barriers(setup, learner, initial, candidates, listeners):
+        known[str(tried)] = rise
+        if rise < STABLE:
+            rewinding.record(setup.run_dir, tried, known)
+            return tried
+    told = ", ".join(f"{100 * value:.1f} % from {k}" for k, value in known.items())
+    raise RunError(
+        f"The network is not stable early in training: error barriers of {told}. "
+        "Give rewind_iteration.",
+        arguments=("rewind_iteration",),
+    )
+
+
+def barriers(
+    setup: Setup,
+    learner: TrainerLearner,
+    initial: Weights,
+    candidates: Sequence[int],
+    listeners: Sequence[RunListener] = (),
+) -> Iterator[tuple[int, float]]:
+    """Yields iterations, and the error barrier between two networks that are one up to there.
+
+    What is trained lies in the run directory as controls of level 0, so none is trained twice.
+
+    Args:
+        setup: config, data, run directory and network.
+        learner: trains the dense network.
+        initial: path -> array of every weight before training.
+        candidates: iterations, in the order in which they are tried.
+        listeners: hear of each training.
+    """
+    run_dir, iterations = setup.run_dir, setup.config.iterations
     dense = get_masks(setup.model)
     whole = Ticket(_stage(iterations), dense, initial)
     if not run_dir.has(whole.stage):
         weights, history, *_ = learner.train(whole, listeners)
         run_dir.save_stage(whole.stage, dense, weights, history)
     other = _other_trainer(setup)
-    barriers: dict[str, float] = {}
-    for tried in dict.fromkeys(round(part * iterations) for part in CANDIDATES):
+    for tried in candidates:
         if not run_dir.has(_stage(tried)):
             _train_fork(tried, initial, setup, learner, other, listeners)
         ends = (run_dir.trained(whole.stage), run_dir.trained(_stage(tried)))
-        barriers[str(tried)] = barrier(other, *ends)
-        if barriers[str(tried)] < STABLE:
-            rewinding.record(run_dir, tried, barriers)
-            return tried
-    told = ", ".join(f"{100 * value:.1f} % from {k}" for k, value in barriers.items())
-    raise RunError(
-        f"The network is not stable early in training: error barriers of {told}. "
-        "Give rewind_iteration.",
-        arguments=("rewind_iteration",),
-    )
+        yield tried, barrier(other, *ends)
 
 
 def barrier(trainer: Trainer, one: Weights, other: Weights, points: int = _POINTS) -> float:

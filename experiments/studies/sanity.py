@@ -1,0 +1,105 @@
+"""Does a method choose weights or only how many a layer keeps? Shuffled and redrawn tickets.
+
+    python -m experiments.studies.sanity
+
+Tickets of iterative pruning, SNIP and SynFlow beside three controls of each: the mask shuffled
+within each layer (on new weights), the weights shuffled within each layer, all weights drawn
+anew. A method that loses nothing by them has found layer sizes, not weights. LeNet on MNIST,
+reduced as in `experiments.studies.methods`, whose runs are used.
+
+Source:
+    Frankle et al. 2021, arXiv:2009.08576, section 5; Su et al. 2020, arXiv:2009.11094.
+"""
+
+from lth_tf.lazy import lazy_imports
+from lth_tf.runs.stage import Stage
+from lth_tf.tickets.procedure import control_label
+
+from . import study
+from .methods import AT_INIT_VARIANTS, CONFIG, LEVELS
+
+with lazy_imports():
+    from .. import figures
+    from . import marks
+
+CONTROLS = {"random_masks": 1, "layer_shuffles": 1, "reinits": 1}
+NAMES = ("", "random_0", "layer_shuffle_0", "reinit_0")
+
+
+def work(lab: study.Lab) -> study.Findings:
+    """Trains the three methods with their controls."""
+    densities = lab.densities(lab.config, LEVELS)
+    chosen = [("iterative", lab.config.replace(control_levels=LEVELS, **CONTROLS), LEVELS)]
+    for name in ("SNIP", "SynFlow"):
+        config = lab.config.replace(
+            method="at_init",
+            final_density=densities,
+            control_levels=(1, 2, 3),
+            **AT_INIT_VARIANTS[name],
+            **CONTROLS,
+        )
+        chosen.append((name, config, (1, 2, 3)))
+    rows = [
+        row
+        for name, config, levels in chosen
+        for run_dir in lab.train(config)
+        for level, density in zip(levels, densities, strict=True)
+        for row in _rows(run_dir, name, level, round(100 * density, 1))
+    ]
+    sizes = sorted({row["size"] for row in rows}, reverse=True)
+    charts = [
+        marks.ranked(
+            [row for row in rows if row["size"] == size and row["method"] == name],
+            "trained",
+            f"{name}, {size:g} %",
+        )
+        for size in sizes
+        for name, _, _ in chosen
+    ]
+    figure = figures.Figure(
+        "sanity",
+        "Which methods lose by shuffling and redrawing",
+        "Dots are means over seeds, lines reach from the smallest to the largest.",
+        charts,
+        subject=lab.subject(),
+    )
+    return study.Findings(rows, COLUMNS, _compared(rows), figure)
+
+
+COLUMNS = {
+    "method": "method",
+    "% left": "size",
+    "trained": "trained",
+    "accuracy": "mean",
+    "from": "low",
+    "to": "high",
+    "points lost": "lost",
+}
+
+
+def _rows(run_dir: study.RunDir, name: str, level: int, size: float) -> list[study.Row]:
+    names = {"method": name, "size": size}
+    return [
+        study.row(
+            run_dir, Stage(level, control), **names, trained=control_label(control) or "the ticket"
+        )
+        for control in NAMES
+    ]
+
+
+def _compared(rows: list[study.Row]) -> list[study.Row]:
+    """Returns the means, and what a control is below its ticket, in points."""
+    found = study.means(rows, ["method", "size", "trained"])
+    tickets = {(m["method"], m["size"]): m for m in found if m["trained"] == "the ticket"}
+    return [
+        {
+            **mean,
+            "size": f"{mean['size']:g}",
+            "lost": tickets[mean["method"], mean["size"]]["mean"] - mean["mean"],
+        }
+        for mean in found
+    ]
+
+
+if __name__ == "__main__":
+    study.main("sanity", CONFIG, __doc__, work)
