@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import os
 import pathlib
 import random
@@ -221,10 +222,24 @@ def test_killed_runs_end_as_uninterrupted_ones(program, tmp_path):
     assert_same_results(one, other)
 
 
-@pytest.mark.parametrize("start", ["rewind", "continue"])
-@pytest.mark.parametrize("strategy", ["iterative", "oneshot"])
-@pytest.mark.parametrize("control", ["none", "reinit", "random"])
-@pytest.mark.parametrize("network", NETWORKS.names())
+# Networks that take a second or more a level: one combination, the others are slow.
+LARGE = ("conv4", "conv6", "resnet18", "vgg19")
+COMBINATIONS = [
+    pytest.param(
+        network,
+        *rest,
+        marks=[pytest.mark.slow]
+        if network in LARGE and rest != ("random", "oneshot", "rewind")
+        else [],
+    )
+    for network in NETWORKS.names()
+    for rest in itertools.product(
+        ("none", "reinit", "random"), ("iterative", "oneshot"), ("rewind", "continue")
+    )
+]
+
+
+@pytest.mark.parametrize(("network", "control", "strategy", "start"), COMBINATIONS)
 def test_every_network_strategy_start_and_control(
     tmp_path, shared_trainer, network, strategy, start, control
 ):
