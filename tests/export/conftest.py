@@ -18,9 +18,9 @@ _CONFIG = ExperimentConfig(
 )
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def runtimes_kept():
-    """Runtimes are started once, as in `python -m export`, not for every file."""
+    """Runtimes are started once a module, as in `python -m export`, not for every file."""
     with programs_kept():
         yield
 
