@@ -1,5 +1,6 @@
 """TFLite files, as LiteRT, TensorFlow's interpreter and TFLite Micro run them."""
 
+import importlib
 import importlib.util
 import pathlib
 from collections.abc import Callable
@@ -15,7 +16,6 @@ from . import Format, Runner, Runtime, Stored, WriteOptions, register
 with lazy_imports():
     import tensorflow as tf
     from ai_edge_litert import interpreter
-    from tflite_micro.python.tflite_micro import runtime
 
     from ..tflite import convert, speed_caveats
 
@@ -75,6 +75,8 @@ def _interpreter_of_tensorflow(path: str) -> Any:
 def _micro(path: str) -> Runner:
     """Opens a file in TFLite Micro, which takes one batch size and knows no names."""
     ends = _Interpreter(_interpreter_of_tensorflow(path))
+    # By name: nothing installs it, and whoever inspects this module would import what is named.
+    runtime = importlib.import_module("tflite_micro.python.tflite_micro.runtime")
     micro = runtime.Interpreter.from_file(path)
 
     def run(inputs: Arrays) -> Arrays:
