@@ -29,8 +29,10 @@ from .verification import verify
 
 def run(options: ExportOptions) -> list[Artifact]:
     """Exports what the flags ask for and prints how it went."""
-    source = load(options)
     forms = [FORMATS.get(name) for name in options.formats]
+    for form in forms:
+        form.check_installed()
+    source = load(options)
     _refuse_missing_data(options, source, forms)
     say = (lambda *_, **__: None) if options.json else print
     say(f"{source.title}\n{_kernel_line(source.model)}", flush=True)

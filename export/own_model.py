@@ -25,6 +25,7 @@ from . import command, examples, own_model_report
 from .artifact import Artifact
 from .config import ExportOptions, PruneOptions
 from .examples import Examples
+from .formats import FORMATS
 from .own_model_report import PRUNED, Progress
 from .signature import Signature, signature_of
 
@@ -41,8 +42,11 @@ def run(path: str, options: PruneOptions) -> RunDir:
 
     Raises:
         UsageError: if the model, the examples or the flags do not fit; before anything is trained.
+        MissingPackage: if a format needs one; it names the extra.
         RunError: if a loss is not finite.
     """
+    for name in options.formats:
+        FORMATS.get(name).check_installed()
     keras.utils.set_random_seed(options.seed)
     file = pathlib.Path(path)
     model = load(file)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lth_tf.errors import RunError
+from lth_tf.lazy import require
 
 from ..arrays import Arrays
 
@@ -111,6 +112,7 @@ class Format(abc.ABC):
         runtimes: what its files must run in; the first one is timed.
         optional_runtimes: what files are run in if they are made for it, see `runtimes_of`.
         timed: whether its latency says anything.
+        packages: what its runtimes need and lth_tf installs only if asked to.
     """
 
     name: str
@@ -120,6 +122,16 @@ class Format(abc.ABC):
     runtimes: tuple[Runtime, ...]
     optional_runtimes: tuple[Runtime, ...] = ()
     timed: bool = True
+    packages: tuple[str, ...] = ()
+
+    def check_installed(self) -> None:
+        """Complains, before long work, of a runtime that is not there.
+
+        Raises:
+            MissingPackage: it names the extra to install.
+        """
+        for package in self.packages:
+            require(package)
 
     @abc.abstractmethod
     def recognizes(self, path: pathlib.Path) -> bool:

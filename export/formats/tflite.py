@@ -111,6 +111,7 @@ class TFLite(Format):
 
     name = "tflite"
     suffix = ".tflite"
+    packages = ("ai_edge_litert",)
     runtimes = (Runtime("ai_edge_litert", _litert), Runtime("tf.lite", _tf_lite, process=1))
     optional_runtimes = (Runtime("tflite_micro", _micro, process=2),)
 

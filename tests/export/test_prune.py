@@ -1,5 +1,7 @@
 """One command for a compiled model of one's own."""
 
+import importlib.util
+
 import keras
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from export import own_model
 from export.config import PruneOptions
 from lth_tf.cli.lth import programs
 from lth_tf.errors import RunError, UsageError
+from lth_tf.lazy import MissingPackage
 from lth_tf.methods.imp import IMP
 from lth_tf.runs.stage import Stage
 
@@ -67,6 +70,19 @@ def pruned(place):
 
 def test_it_is_called_prune():
     assert programs()["prune"].module.endswith("export.prune")
+
+
+def test_a_missing_runtime_is_named_before_anything_is_trained(place, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name, *rest: None if name == "ai_edge_litert" else found(name, *rest),
+    )
+    with pytest.raises(MissingPackage, match=r"pip install 'lth_tf\[export\]'"):
+        own_model.run(
+            str(place / "small.keras"), options(place, export="tflite", runs_dir=str(place / "no"))
+        )
+    assert not (place / "no").exists()
 
 
 def parts(place, **changes):
