@@ -32,6 +32,7 @@ def main(
     defaults: ExperimentConfig,
     doc: str,
     presets: dict[str, dict[str, Any]] | None = None,
+    options: RunOptions | None = None,
 ) -> NoReturn:
     """Runs an experiment as a program and exits.
 
@@ -40,8 +41,10 @@ def main(
         defaults: the experiment's own values.
         doc: what `--help` says of it.
         presets: what `--preset` offers: name -> values in place of the defaults.
+        options: how it is run unless flags say otherwise.
     """
-    sys.exit(program.run_main(lambda: run(Experiment(defaults, doc, presets or {}, name))))
+    experiment = Experiment(defaults, doc, presets or {}, name, options=options or RunOptions())
+    sys.exit(program.run_main(lambda: run(experiment)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Experiment:
         folder: where its runs lie below `--runs_dir`.
         learner: name of the module that trains its stages, with a function `learner`;
             "" for the `Trainer` alone.
+        options: how it is run unless flags say otherwise.
     """
 
     defaults: ExperimentConfig
@@ -62,6 +66,7 @@ class Experiment:
     presets: dict[str, dict[str, Any]]
     folder: str
     learner: str = ""
+    options: RunOptions = RunOptions()
 
     def path(self, config: ExperimentConfig, options: RunOptions) -> pathlib.Path:
         """Returns the directory of one replicate, whose seed is the config's."""
@@ -89,7 +94,11 @@ def run(experiment: Experiment) -> list[pathlib.Path]:
         RunError: if a replicate fails.
     """
     parsed = flags.parse(
-        sys.argv, experiment.doc, experiment.defaults, RunOptions(), presets=experiment.presets
+        sys.argv,
+        experiment.doc,
+        experiment.defaults,
+        experiment.options,
+        presets=experiment.presets,
     )
     if parsed is None:
         return []
@@ -161,6 +170,7 @@ def load_data(config: ExperimentConfig, options: RunOptions) -> "Data":
         seed=config.seed,
         data_dir=options.data_dir,
         cache_dir=pathlib.Path(options.runs_dir) / ".cache",
+        stream=options.input == "stream",
     )
 
 

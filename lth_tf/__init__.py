@@ -11,7 +11,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with lazy_api(globals()):
     from lth_tf import runs
     from lth_tf.config import ExperimentConfig
-    from lth_tf.datasets import from_arrays
+    from lth_tf.datasets import from_arrays, from_datasets
     from lth_tf.errors import RunError, UsageError
     from lth_tf.masking.checks import check_pruned_are_zero, check_reads
     from lth_tf.masking.effective import Effective

@@ -113,7 +113,8 @@ class ExperimentConfig(ProcedureConfig):
     dataset: str = option(
         "mnist",
         "What to learn: digits, manual (text), breast_cancer, wine (tables; none needs a "
-        "download), or any TFDS image classification set.",
+        "download), folder (images below data_dir, a folder a class), or any TFDS image "
+        "classification set.",
     )
     validation_size: int | None = option(
         None,
@@ -284,7 +285,17 @@ class RunOptions(Options):
     """
 
     runs_dir: str = option("runs", "Folder that all run directories lie in.")
-    data_dir: str = option("", "TFDS folder. Default: TFDS_DATA_DIR or ~/tensorflow_datasets.")
+    data_dir: str = option(
+        "",
+        "TFDS folder, or that of --dataset=folder. Default: TFDS_DATA_DIR or "
+        "~/tensorflow_datasets.",
+    )
+    input: str = option(
+        "memory",
+        "Where examples are: decoded in memory, or read and decoded beside the training, for "
+        "data larger than memory.",
+        choices=("memory", "stream"),
+    )
     jobs: int = option(
         1, "Trials run side by side, each in a process with its share of the cores.", minimum=1
     )

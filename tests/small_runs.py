@@ -1,6 +1,7 @@
 """What tests of whole runs share."""
 
 import numpy as np
+import pytest
 
 from lth_tf.masking.model import get_masks, get_weights
 from lth_tf.runs.run_dir import RunDir
@@ -49,3 +50,14 @@ class Starts:
             return original(learner, ticket)
 
         monkeypatch.setattr(find.TrainerLearner, "_resume", resume)
+
+
+# Its levels take minutes on a CPU.
+HUGE = ("resnet50",)
+
+
+def marked(networks):
+    """Networks as parameters: those that are large are left to the slow tests."""
+    return [
+        pytest.param(name, marks=[pytest.mark.slow] if name in HUGE else []) for name in networks
+    ]

@@ -6,6 +6,7 @@ from lth_tf import networks
 from lth_tf.errors import UsageError
 from lth_tf.masking.model import get_masks, get_weights
 from lth_tf.networks import NETWORKS
+from tests.small_runs import marked
 
 
 def count(model, *groups):
@@ -22,6 +23,7 @@ def count(model, *groups):
         ("conv6", 1_144_512, 1_114_112, 2_560, 0),
         ("resnet18", 267_696, 0, 640, 2_560),
         ("vgg19", 20_018_880, 0, 5_120, 0),
+        ("resnet50", 20_686_016, 0, 20_480, 2_768_896),
         ("mlp", 0, 36_608, 1_280, 0),
         ("transformer", 0, 103_040, 640, 0),
     ],
@@ -49,7 +51,7 @@ def test_resnet18_is_the_printed_274k():
     assert sum(channels) == 784
 
 
-@pytest.mark.parametrize("name", NETWORKS.names())
+@pytest.mark.parametrize("name", marked(NETWORKS.names()))
 def test_every_network(name):
     """What every network keeps to, a new one included."""
     shape = networks.image_shape(name)

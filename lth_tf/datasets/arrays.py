@@ -72,7 +72,7 @@ def from_arrays(
         held_out,
         tested,
         classes or found,
-        preprocessing or Preprocessing.of(train.inputs),
+        preprocessing or Preprocessing.of(train),
     )
 
 

@@ -1,15 +1,19 @@
-"""What a data set is: arrays in memory, and what is done to them before a network."""
+"""What a data set is: its splits, and what is done to inputs before a network."""
 
 import dataclasses
 import functools
-import zlib
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import keras
 import numpy as np
 
+from lth_tf.datasets.split import Split
+from lth_tf.datasets.streamed import Indexed, Rows, Streamed
 from lth_tf.errors import UsageError
 from lth_tf.seeding import generator
+
+AnySplit = Split | Streamed
+OneSplit = TypeVar("OneSplit", bound=Split | Indexed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,33 +70,13 @@ class Preprocessing:
         return cls(tuple(map(float, divisor)), tuple(map(float, mean)))
 
     @classmethod
-    def of(cls, inputs: np.ndarray) -> Self:
-        """Returns what inputs of an array's type and rank need.
+    def of(cls, split: Split | Streamed) -> Self:
+        """Returns what inputs of a split's type and rank need.
 
         uint8 of rank 3 and more are images and come into [0, 1] (the paper does not state
         its normalization). All else, e.g. floats, tokens, rows of a table, stays as it is.
         """
-        return cls(255.0 if inputs.dtype == np.uint8 and inputs.ndim >= 3 else None)
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """Inputs [examples, ...] of any type, e.g. uint8 images, and labels int32 [examples]."""
-
-    inputs: np.ndarray
-    labels: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def images(self) -> np.ndarray:
-        """The inputs, of a data set of images."""
-        return self.inputs
-
-    def take(self, indices: np.ndarray) -> Self:
-        """Returns the examples with these indices."""
-        return type(self)(self.inputs[indices], self.labels[indices])
+        return cls(255.0 if split.dtype == np.uint8 and len(split.input_shape) >= 2 else None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,8 +92,8 @@ class Source:
         preprocessing: what is done to inputs; None is what their type and rank need.
     """
 
-    train: Split
-    test: Split
+    train: Split | Indexed
+    test: Split | Indexed
     classes: int
     validation_size: int
     preprocessing: Preprocessing | None = None
@@ -129,7 +113,7 @@ class Source:
         train, validation = split_off(
             self.train, size, seed, name="validation_size", of=f"training examples of {name!r}"
         )
-        preprocessing = self.preprocessing or Preprocessing.of(train.inputs)
+        preprocessing = self.preprocessing or Preprocessing.of(train)
         return Data(name, train, validation, self.test, self.classes, preprocessing)
 
 
@@ -149,31 +133,58 @@ class Data:
     """
 
     name: str
-    train: Split
-    validation: Split
-    test: Split
+    train: AnySplit
+    validation: AnySplit
+    test: AnySplit
     classes: int
     # Filled in as soon as the inputs are known.
     preprocessing: Preprocessing = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         if self.preprocessing is None:
-            object.__setattr__(self, "preprocessing", Preprocessing.of(self.train.inputs))
+            object.__setattr__(self, "preprocessing", Preprocessing.of(self.train))
 
     @functools.cached_property
     def checksum(self) -> str:
-        """Eight hexadecimal digits that tell data sets apart: of all inputs and labels."""
-        splits = (self.train, self.validation, self.test)
+        """Eight hexadecimal digits that tell data sets apart: of all inputs and labels.
+
+        The same in memory and streamed, unless reading all would take long: see `Store`.
+        """
         value = 0
-        for array in (array for split in splits for array in (split.inputs, split.labels)):
-            value = zlib.crc32(f"{array.dtype.str}{array.shape}".encode(), value)
-            value = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data, value)
+        for split in (self.train, self.validation, self.test):
+            value = split.crc32(value)
         return f"{value:08x}"
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether a split is read when it is needed."""
+        return any(isinstance(split, Streamed) for split in self._splits().values())
+
+    def streamed(self) -> "Data":
+        """Returns the same examples to be read when they are needed."""
+        streamed = {
+            name: Indexed(Rows(split.inputs, split.labels))
+            for name, split in self._splits().items()
+            if isinstance(split, Split)
+        }
+        return dataclasses.replace(self, **streamed)  # type: ignore[arg-type]
+
+    def in_memory(self) -> "Data":
+        """Returns the same examples as arrays."""
+        arrays = {
+            name: Split(split.inputs, split.labels)
+            for name, split in self._splits().items()
+            if isinstance(split, Streamed)
+        }
+        return dataclasses.replace(self, **arrays)  # type: ignore[arg-type]
+
+    def _splits(self) -> dict[str, AnySplit]:
+        return {name: getattr(self, name) for name in ("train", "validation", "test")}
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one example's inputs."""
-        return tuple(self.train.inputs.shape[1:])
+        return self.train.input_shape
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -182,8 +193,8 @@ class Data:
 
 
 def split_off(
-    split: Split, size: int, seed: int, *stream: str, name: str, of: str
-) -> tuple[Split, Split]:
+    split: OneSplit, size: int, seed: int, *stream: str, name: str, of: str
+) -> tuple[OneSplit, OneSplit]:
     """Returns a split without `size` examples drawn at random, and those examples.
 
     Args:
@@ -203,4 +214,5 @@ def split_off(
             f"Received: {name}={size}."
         )
     order = generator(seed, "split", *stream).permutation(len(split))
-    return split.take(np.sort(order[size:])), split.take(np.sort(order[:size]))
+    # Of a union mypy does not know that `take` returns the same.
+    return split.take(np.sort(order[size:])), split.take(np.sort(order[:size]))  # type: ignore

@@ -43,4 +43,5 @@ def data_of(run_dir: "RunDir", data_dir: str = "") -> "Data":
         seed=config.seed,
         data_dir=data_dir or record.get("data_dir", ""),
         cache_dir=next((cache for cache in caches if cache.is_dir()), None),
+        stream=record.get("input") == "stream",
     )

@@ -17,7 +17,7 @@ from lth_tf.locks import lock
 with lazy_imports():
     import tensorflow_datasets as tfds
 
-_VALIDATION_SIZE = 5_000
+VALIDATION_SIZE = 5_000
 
 
 def load(name: str, *, data_dir: str = "", cache_dir: str | pathlib.Path | None = None) -> Source:
@@ -34,9 +34,7 @@ def load(name: str, *, data_dir: str = "", cache_dir: str | pathlib.Path | None 
         UsageError: if the name is unknown, the set cannot be downloaded, or it is
             no image classification set with images of one size.
     """
-    folder = os.path.abspath(
-        os.path.expanduser(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
-    )
+    folder = folder_of(data_dir)
     cache = None
     if cache_dir is not None:
         digest = hashlib.sha256(folder.encode()).hexdigest()[:8]
@@ -46,7 +44,14 @@ def load(name: str, *, data_dir: str = "", cache_dir: str | pathlib.Path | None 
         train=Split(arrays["train_images"], arrays["train_labels"]),
         test=Split(arrays["test_images"], arrays["test_labels"]),
         classes=int(arrays["classes"]),
-        validation_size=_VALIDATION_SIZE,
+        validation_size=VALIDATION_SIZE,
+    )
+
+
+def folder_of(data_dir: str) -> str:
+    """Returns the TFDS folder that is meant, absolute."""
+    return os.path.abspath(
+        os.path.expanduser(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     )
 
 
@@ -61,21 +66,13 @@ def _through(cache: pathlib.Path, name: str, folder: str) -> dict[str, np.ndarra
 
 
 def _decode(name: str, folder: str) -> dict[str, np.ndarray]:
-    try:
-        builder = tfds.builder(name, data_dir=folder)
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        close = difflib.get_close_matches(name, [*DATASETS.names(), *tfds.list_builders()], n=1)
-        hint = f"Did you mean {close[0]}?" if close else _first_line(error) + "."
-        raise UsageError(
-            f"Expected {', '.join(DATASETS.names())} or the name of a TFDS data set. "
-            f"Received: dataset={name!r}. {hint}"
-        ) from error
-    _prepare(builder, name, folder)
+    builder = prepared(name, folder)
     features = builder.info.features
-    if builder.info.supervised_keys != ("image", "label") or features["image"].shape[0] is None:
+    if features["image"].shape[0] is None:
         raise UsageError(
-            "Expected an image classification set with images of one size. "
-            f"Received: dataset={name!r}, whose features are {', '.join(features)}."
+            "Expected images of one size, or stream=True, which brings them to one. "
+            f"Received: dataset={name!r}.",
+            arguments=("input",),
         )
     arrays = {"classes": np.array(features["label"].num_classes)}
     for split in ("train", "test"):
@@ -90,6 +87,30 @@ def _decode(name: str, folder: str) -> dict[str, np.ndarray]:
         arrays[f"{split}_images"] = images
         arrays[f"{split}_labels"] = labels.astype(np.int32)
     return arrays
+
+
+def prepared(name: str, folder: str) -> Any:
+    """Returns the TFDS builder of an image classification set, downloaded if need be.
+
+    Raises:
+        UsageError: if the name is unknown, the set cannot be downloaded, or it is another.
+    """
+    try:
+        builder = tfds.builder(name, data_dir=folder)
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        close = difflib.get_close_matches(name, [*DATASETS.names(), *tfds.list_builders()], n=1)
+        hint = f"Did you mean {close[0]}?" if close else _first_line(error) + "."
+        raise UsageError(
+            f"Expected {', '.join(DATASETS.names())} or the name of a TFDS data set. "
+            f"Received: dataset={name!r}. {hint}"
+        ) from error
+    _prepare(builder, name, folder)
+    if builder.info.supervised_keys != ("image", "label"):
+        raise UsageError(
+            "Expected an image classification set. "
+            f"Received: dataset={name!r}, whose features are {', '.join(builder.info.features)}."
+        )
+    return builder
 
 
 def _prepare(builder: Any, name: str, folder: str) -> None:

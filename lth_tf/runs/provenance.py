@@ -49,6 +49,7 @@ def data_record(data: Any, data_dir: str = "") -> dict[str, Any]:
         **({"mean": data.preprocessing.mean} if data.preprocessing.mean != 0.0 else {}),
         "checksum": data.checksum,
         "data_dir": os.path.abspath(data_dir) if data_dir else "",
+        **({"input": "stream"} if data.is_streamed else {}),
     }
 
 

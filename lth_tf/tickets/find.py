@@ -121,12 +121,12 @@ def check_data(config: ExperimentConfig, data: Data) -> None:
         UsageError: if inputs are no images or no tokens where the network takes those, or a
             batch is larger than the training set.
     """
-    takes, inputs = networks.takes(config.network), data.train.inputs
-    tokens = inputs.ndim == 2 and inputs.dtype.kind in "iu"
-    if {"images": inputs.ndim == 4, "tokens": tokens, "anything": True}[takes] is False:
+    takes, rank, dtype = networks.takes(config.network), len(data.input_shape), data.train.dtype
+    tokens = rank == 1 and dtype.kind in "iu"
+    if {"images": rank == 3, "tokens": tokens, "anything": True}[takes] is False:
         raise UsageError(
             f"Expected {_INPUTS[takes]} for the network {config.network}. Received: "
-            f"{inputs.dtype} of shape {data.input_shape}, dataset={data.name!r}.",
+            f"{dtype} of shape {data.input_shape}, dataset={data.name!r}.",
             arguments=("network", "dataset"),
         )
     if config.batch_size > len(data.train):

@@ -1,12 +1,16 @@
 """Where the examples of an update come from."""
 
+import math
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import tensorflow as tf
 
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Preprocessing, Split
+from lth_tf.datasets.base import AnySplit
 from lth_tf.datasets.preprocessing import augment
+from lth_tf.datasets.streamed import Batch, Streamed
 from lth_tf.errors import UsageError
 from lth_tf.seeding import BatchOrder, stream_seed
 
@@ -37,7 +41,44 @@ class Batches(Protocol):
 
 def batch_order(examples: int, config: ExperimentConfig) -> BatchOrder:
     """Returns which of the training examples make up the batch of each iteration."""
-    return BatchOrder(examples, config.batch_size, stream_seed(config.seed, "order"))
+    return BatchOrder(examples, config.batch_size, _order_seed(config))
+
+
+def _order_seed(config: ExperimentConfig) -> int:
+    return stream_seed(config.seed, "order")
+
+
+class Inputs:
+    """What becomes of the inputs of a batch before the network: augmented and preprocessed.
+
+    Args:
+        split: what they come from.
+        preprocessing: what is done to inputs before the network.
+        config: augmentation and seed.
+
+    Attributes:
+        seed: of what happens to them at random; None if nothing does.
+
+    Raises:
+        UsageError: if inputs that are no images are to be augmented.
+    """
+
+    def __init__(self, split: AnySplit, preprocessing: Preprocessing, config: ExperimentConfig):
+        if config.augment and len(split.input_shape) != 3:
+            raise UsageError(
+                "Expected images [examples, height, width, channels] with augment=True. "
+                f"Received: inputs of shape {(len(split), *split.input_shape)}."
+            )
+        self._preprocessing = preprocessing
+        self.seed = stream_seed(config.seed, "augment") if config.augment else None
+        # Some come changed already.
+        self._changed = isinstance(split, Streamed) and split.varied
+
+    def __call__(self, inputs: tf.Tensor, iteration: tf.Tensor) -> tf.Tensor:
+        """Returns what the network takes. Traced."""
+        if self.seed is not None and not self._changed:
+            inputs = augment(inputs, tf.stack([self.seed, iteration * 2]))
+        return self._preprocessing(inputs)
 
 
 class InMemoryBatches:
@@ -53,14 +94,8 @@ class InMemoryBatches:
     """
 
     def __init__(self, split: Split, preprocessing: Preprocessing, config: ExperimentConfig):
-        if config.augment and split.inputs.ndim != 4:
-            raise UsageError(
-                "Expected images [examples, height, width, channels] with augment=True. "
-                f"Received: inputs of shape {split.inputs.shape}."
-            )
+        self._prepared = Inputs(split, preprocessing, config)
         self._inputs, self._labels = tf.constant(split.inputs), tf.constant(split.labels)
-        self._preprocessing = preprocessing
-        self._augment_seed = stream_seed(config.seed, "augment") if config.augment else None
         self._order = batch_order(len(split), config)
 
     def feed(self, first: int, count: int) -> tf.Tensor:
@@ -70,9 +105,54 @@ class InMemoryBatches:
     def batch(self, row: tf.Tensor, iteration: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the examples of a row of indices."""
         inputs, labels = tf.gather(self._inputs, row), tf.gather(self._labels, row)
-        if self._augment_seed is not None:
-            inputs = augment(inputs, tf.stack([self._augment_seed, iteration * 2]))
-        return self._preprocessing(inputs), labels
+        return self._prepared(inputs, iteration), labels
+
+
+class StreamedBatches:
+    """Batches that are read, decoded and changed beside the training, ahead of it.
+
+    Args:
+        split: training examples.
+        preprocessing: what is done to inputs before the network.
+        config: batch size, augmentation and seed.
+
+    Attributes:
+        most: updates that are fed at once, so many that they fit into memory.
+
+    Raises:
+        UsageError: if inputs that are no images are to be augmented.
+    """
+
+    def __init__(self, split: Streamed, preprocessing: Preprocessing, config: ExperimentConfig):
+        self._split, self._config = split, config
+        self._prepared = Inputs(split, preprocessing, config)
+        self.most = min(config.eval_interval, split.ahead(config.batch_size))
+        self._stream: Iterator[Batch] = iter(())
+        self._next: int | None = None
+
+    def feed(self, first: int, count: int) -> Batch:
+        """Returns inputs [count, batch size, ...] and labels; goes on where it was, if asked to.
+
+        Args:
+            first: iteration of the first update.
+            count: number of updates, from 1 on.
+
+        Raises:
+            RunError: if an example cannot be read.
+        """
+        if first != self._next:
+            size, order = self._config.batch_size, _order_seed(self._config)
+            self._stream = self._split.batches(size, order, self._prepared.seed, first)
+        self._next = None  # should reading fail
+        batches = [next(self._stream) for _ in range(count)]
+        self._next = first + count
+        inputs, labels = zip(*batches, strict=True)
+        return tf.stack(inputs), tf.stack(labels)
+
+    def batch(self, row: Batch, iteration: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns one update's examples."""
+        inputs, labels = row
+        return self._prepared(inputs, iteration), labels
 
 
 class Examples:
@@ -102,3 +182,27 @@ class Examples:
         inputs = self._preprocessing(stored)
         rest = self._labels.shape[1:]
         return inputs, tf.slice(self._labels, (start, *(0 for _ in rest)), (size, *rest))
+
+
+class StreamedExamples:
+    """A split that is evaluated part by part as it is read.
+
+    Args:
+        split: the examples.
+        preprocessing: what is done to inputs before the network.
+    """
+
+    def __init__(self, split: Streamed, preprocessing: Preprocessing):
+        self._split, self.preprocessing = split, preprocessing
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    @property
+    def labels(self) -> int:
+        """Number of labels: one an example, or several if they are arrays."""
+        return len(self) * math.prod(self._split.label_shape)
+
+    def parts(self, size: int) -> Iterator[Batch]:
+        """Yields parts of at most `size` examples in order: inputs as they are stored, labels."""
+        return iter(self._split.in_order().batch(size).prefetch(2))

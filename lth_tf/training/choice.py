@@ -10,15 +10,22 @@ import tensorflow as tf
 
 from lth_tf.config import ExperimentConfig
 from lth_tf.datasets import Data
+from lth_tf.datasets.streamed import Streamed
 from lth_tf.errors import UsageError
 from lth_tf.lazy import lazy_imports
 from lth_tf.masking.layers import CONVOLUTIONS, layers_of
 from lth_tf.masking.model import get_weights, set_weights
 from lth_tf.methods.hooks import Hooks
-from lth_tf.training.batches import Examples, InMemoryBatches
+from lth_tf.training.batches import (
+    Examples,
+    InMemoryBatches,
+    StreamedBatches,
+    StreamedExamples,
+)
 from lth_tf.training.loop import CompiledLoop, Loop
 from lth_tf.training.sparse.chain import links_of
 from lth_tf.training.step import DenseStep, Step
+from lth_tf.training.streamed_loop import StreamedLoop
 
 with lazy_imports():  # numba takes a second
     from lth_tf.training.sparse import loop as sparse_loop
@@ -54,7 +61,8 @@ class Loops:
         hooks: Hooks | None,
         step: str | StepMaker,
     ):
-        self._model, self._data, self._config = model, data, config
+        self._model, self._config = model, config
+        self._data = data.streamed() if data.is_streamed else data
         self._jit, self._hooks, self._step = jit, hooks, step
         self._made: dict[str, Loop] = {}
         self._sparse_below = 0.0
@@ -129,18 +137,29 @@ class Loops:
 
     def _dense(self) -> CompiledLoop:
         maker = DenseStep if isinstance(self._step, str) else self._step
-        preprocessing = self._data.preprocessing
+        data, config = self._data, self._config
+        step = maker(self._model, config, self._hooks)
+        jit = uses_jit(self._model, self._jit)
+        splits = {name: getattr(data, name) for name in ("train", "validation", "test")}
+        if isinstance(data.train, Streamed):
+            return StreamedLoop(
+                self._model,
+                step,
+                StreamedBatches(data.train, data.preprocessing, config),
+                {
+                    name: StreamedExamples(split, data.preprocessing)
+                    for name, split in splits.items()
+                },
+                jit,
+            )
         return CompiledLoop(
             self._model,
-            maker(self._model, self._config, self._hooks),
-            InMemoryBatches(self._data.train, preprocessing, self._config),
-            {
-                name: Examples(getattr(self._data, name), preprocessing)
-                for name in ("train", "validation", "test")
-            },
-            jit=uses_jit(self._model, self._jit),
-            length=self._config.eval_interval,
-            tests=bool(self._config.test_interval),
+            step,
+            InMemoryBatches(data.train, data.preprocessing, config),
+            {name: Examples(split, data.preprocessing) for name, split in splits.items()},
+            jit,
+            length=config.eval_interval,
+            tests=bool(config.test_interval),
         )
 
     def _sparse(self) -> Loop:

@@ -155,8 +155,9 @@ class DataDerivatives(Derivatives):
         order = BatchOrder(len(train), count, stream_seed(self._seed, "order")).indices(0, 1)[0]
         for start in range(0, count, _BATCH):
             row = order[start : start + _BATCH]
-            inputs = self._data.preprocessing(tf.constant(train.inputs[row]))
-            yield (inputs, tf.constant(train.labels[row])), row.size / count
+            chosen = train.read(row)
+            inputs = self._data.preprocessing(tf.constant(chosen.inputs))
+            yield (inputs, tf.constant(chosen.labels)), row.size / count
 
     def loss(self, batch: Any, temperature: float) -> tf.Tensor:
         """Returns the mean cross-entropy and the model's own losses."""
@@ -168,7 +169,7 @@ class DataDerivatives(Derivatives):
 
     def ones(self) -> tf.Tensor:
         """Returns an input of ones."""
-        return tf.ones((1, *self._data.train.inputs.shape[1:]), tf.float64)
+        return tf.ones((1, *self._data.input_shape), tf.float64)
 
 
 @contextlib.contextmanager

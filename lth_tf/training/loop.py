@@ -127,19 +127,20 @@ class CompiledLoop:
         self._best_loss = tf.Variable(np.inf, dtype=tf.float32, trainable=False)
         self._traces: collections.Counter[str] = collections.Counter()
 
-        def compiled(function: Callable) -> Callable:
-            # TensorFlow warns of a method that is traced for one Trainer after the other,
-            # but knows no code of a partial.
-            return tf.function(functools.partial(function), jit_compile=jit, autograph=False)
-
+        self._jit = jit
         # Traced once and called in several programs.
-        self._update, self._measure = compiled(step.update), compiled(step.measure)
+        self._update, self._measure = self._compiled(step.update), self._compiled(step.measure)
         self._programs = {
-            kind: compiled(functools.partial(self._train_and_evaluate, kind))
+            kind: self._compiled(functools.partial(self._train_and_evaluate, kind))
             for kind in ("evaluation", "whole", "part")
         }
-        self._outcome = compiled(self._predicted_at_end)
-        self._totals = compiled(self._totals_of)
+        self._outcome = self._compiled(self._predicted_at_end)
+        self._totals = self._compiled(self._totals_of)
+
+    def _compiled(self, function: Callable) -> Callable:
+        # TensorFlow warns of a method that is traced for one Trainer after the other,
+        # but knows no code of a partial.
+        return tf.function(functools.partial(function), jit_compile=self._jit, autograph=False)
 
     @property
     def traces(self) -> int:
@@ -216,25 +217,34 @@ class CompiledLoop:
             trips = self._length if known else count
             loss_sum, bad = train(self._update, self._batches, feed, first, trips)
         total, correct = self._totals_of("validation")
-        loss = total / self._examples["validation"].labels
-        better = loss < self._best_loss
-        for best, variable in zip(self._best, self._weights, strict=True):
-            best.assign(tf.where(better, variable.value, best))
-        self._best_loss.assign(tf.where(better, loss, self._best_loss))
+        loss = self._keep_if_better(total, self._examples["validation"].labels)
         test = tf.constant(0)
         if self._tests:
             test = tf.cond(tested, lambda: self._totals_of("test")[1], lambda: tf.constant(0))
         return loss_sum, bad, loss, correct, test
+
+    def _keep_if_better(self, total: tf.Tensor, labels: int) -> tf.Tensor:
+        """Keeps the weights if no validation loss was as low; returns the loss. Traced."""
+        loss = total / labels
+        better = loss < self._best_loss
+        for best, variable in zip(self._best, self._weights, strict=True):
+            best.assign(tf.where(better, variable.value, best))
+        self._best_loss.assign(tf.where(better, loss, self._best_loss))
+        return loss
+
+    def _swap_best(self) -> None:
+        """Exchanges the weights and the best ones. Traced."""
+        for variable, best in zip(self._weights, self._best, strict=True):
+            last = tf.identity(variable.value)
+            variable.assign(best)
+            best.assign(last)
 
     def _predicted_at_end(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Evaluates the last and the best weights; leaves the last."""
 
         def test_and_swap(i: Any, _: Any, second: tf.Tensor) -> tuple[tf.Tensor, ...]:
             correct = predicted(self._measure, self._examples["test"])
-            for variable, best in zip(self._weights, self._best, strict=True):
-                last = tf.identity(variable.value)
-                variable.assign(best)
-                best.assign(last)
+            self._swap_best()
             return i + 1, second, correct
 
         train = self._totals_of("train")[1]
@@ -249,7 +259,12 @@ class CompiledLoop:
 
 
 def train(
-    update: Update, batches: Batches, feed: Any, first: tf.Tensor, count: tf.Tensor | int
+    update: Update,
+    batches: Batches,
+    feed: Any,
+    first: tf.Tensor,
+    count: tf.Tensor | int,
+    before: tuple[tf.Tensor, tf.Tensor] | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Makes updates, one after the other. To be traced.
 
@@ -259,6 +274,7 @@ def train(
         feed: what `batches` handed over.
         first: iteration of the first update, an int32 scalar.
         count: number of updates; a number if it is to be known when this is compiled.
+        before: what was returned of the updates before, to go on from.
 
     Returns:
         Sum of their losses; iteration of the first that was not finite, or -1.
@@ -273,7 +289,7 @@ def train(
     _, loss_sum, bad = tf.while_loop(
         lambda i, *_: i < count,
         body,
-        (tf.constant(0), tf.constant(0.0), tf.constant(-1)),
+        (tf.constant(0), *(before or (tf.constant(0.0), tf.constant(-1)))),
         parallel_iterations=1,
     )
     return loss_sum, bad

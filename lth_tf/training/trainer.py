@@ -167,7 +167,8 @@ class Trainer:
             for number, start in enumerate(range(0, min(len(train), 100 * batches), 100)):
                 for norm in norms:
                     norm.momentum = number / (number + 1)
-                inputs = keras.ops.convert_to_tensor(train.inputs[start : start + 100])
+                chosen = np.arange(start, min(start + 100, len(train)))
+                inputs = keras.ops.convert_to_tensor(train.read(chosen).inputs)
                 self.model(self._data.preprocessing(inputs), training=True)
         finally:
             for norm, momentum in zip(norms, momenta, strict=True):

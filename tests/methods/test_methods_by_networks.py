@@ -9,12 +9,12 @@ from lth_tf.config import CONTROLS, CRITERIA, NETWORKS
 from lth_tf.runs.stage import Stage
 from lth_tf.tickets.find import network_procedure, new_model
 from tests.methods import small
-from tests.small_runs import run
+from tests.small_runs import HUGE, run
 
 pytestmark = pytest.mark.slow
 
 # Of a family the smallest is enough.
-NETWORK_NAMES = [n for n in NETWORKS.names() if n not in ("conv4", "conv6", "vgg19")]
+NETWORK_NAMES = [n for n in NETWORKS.names() if n not in ("conv4", "conv6", "vgg19", *HUGE)]
 
 
 @pytest.fixture

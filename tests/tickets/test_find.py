@@ -16,7 +16,7 @@ from lth_tf.errors import UsageError
 from lth_tf.networks import NETWORKS
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
-from tests.small_runs import Starts, assert_same_results, run
+from tests.small_runs import HUGE, Starts, assert_same_results, run
 
 
 def test_counts_and_sizes_of_every_level(finished_run):
@@ -233,6 +233,7 @@ COMBINATIONS = [
         else [],
     )
     for network in NETWORKS.names()
+    if network not in HUGE
     for rest in itertools.product(
         ("none", "reinit", "random"), ("iterative", "oneshot"), ("rewind", "continue")
     )

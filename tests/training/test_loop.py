@@ -10,6 +10,7 @@ from lth_tf import networks
 from lth_tf.config import ExperimentConfig
 from lth_tf.masking.model import get_weights, set_weights
 from lth_tf.training.trainer import Trainer
+from tests.small_runs import marked
 
 HOST_CALLS = ("custom-call", "send", "recv", "outfeed", "infeed")
 
@@ -35,7 +36,7 @@ def whole_interval(network, data, stage="hlo"):
     return program.experimental_get_compiler_ir(feed, zero, zero, tf.constant(True))(stage)
 
 
-@pytest.mark.parametrize("network", networks.NETWORKS.names())
+@pytest.mark.parametrize("network", marked(networks.NETWORKS.names()))
 def test_an_interval_is_one_program_without_host_calls(network, data_of):
     program = whole_interval(network, data_of(network))
     # Of training, validation and test.

@@ -67,14 +67,16 @@ def _other_training(data: Data, config: ExperimentConfig, hooks: Hooks | None) -
         return "a method that changes updates"
     if config.precision != "float32":
         return f"precision={config.precision!r}"
+    if data.is_streamed:
+        return "streamed examples"
     if config.augment:
         return "augment=True"
     if type(data.preprocessing) is not Preprocessing:
         return f"preprocessing by {type(data.preprocessing).__name__}"
     if data.preprocessing.by_column:
         return "preprocessing column by column"
-    if data.train.inputs.dtype not in (np.uint8, np.float32):
-        return f"inputs of {data.train.inputs.dtype}"
+    if data.train.dtype not in (np.uint8, np.float32):
+        return f"inputs of {data.train.dtype}"
     return "" if data.train.labels.ndim == 1 else "several labels an example"
 
 
