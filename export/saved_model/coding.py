@@ -1,11 +1,11 @@
-"""The numbers of pruned kernels as a few short byte strings.
+"""The numbers of pruned kernels as a short string of bytes.
 
-All kernels are written one after another. A kernel's non-zero weights are stored
-as their values and the gaps between them. Gaps are Golomb-Rice coded: with b low
-bits a gap g is `g >> b` in unary and the rest in b bits, where b is the kernel's
-own. Gaps of a random mask follow a geometric law, for which this is within a few
-hundredths of a bit of the entropy; `export.decoding` reads it with stock
-TensorFlow operations.
+All kernels are written one after another, so that they can be read one after another. A
+kernel's non-zero weights are stored as their values, deflated, and the gaps between them.
+Gaps are Golomb-Rice coded: with b low bits a gap g is `g >> b` in unary and the rest in b
+bits, where b is the kernel's own. Gaps of a random mask follow a geometric law, for which
+this is within a few hundredths of a bit of the entropy; `export.saved_model.decoding` reads
+it with stock TensorFlow operations.
 
 Source:
     Golomb 1966, "Run-length encodings"; Rice & Plaunt 1971.
@@ -20,32 +20,46 @@ from lth_tf.errors import UsageError
 
 BYTES = {"float32": 4, "float16": 2, "int8": 1}
 
-_MOST_LOW_BITS = 24  # they are read through a window of 32 bits, up to 7 bits off
-_MOST_WEIGHTS = 2**31 - 1  # positions are int32
+_MOST_LOW_BITS = 24  # of positions, which are int32
+_MOST_WEIGHTS = 2**31 - 1
 _SCALES_SHARE = 0.01  # of a kernel's bytes that its scales may add
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
-    """What the decoder must know of each kernel, int32 [kernels] each unless said otherwise.
+class Kernel:
+    """A kernel in the form that is stored.
 
     Attributes:
-        counts: weights stored.
+        shape: its shape.
         low_bits: low bits of a gap.
-        unary_starts: byte at which the kernel's unary parts begin; [kernels + 1], with the end.
-        low_starts: byte at which its low bits begin.
-        first_numbers: place of its first number.
-        periods: weights of a kernel that are `periods` apart share a scale.
-        first_scales: index of the kernel's first scale, or of its first value.
+        unary: unary parts of all gaps, uint8, 8 bits a byte, lowest first.
+        low: low bits of all gaps, likewise; uint8 [low_bits, bytes], the lowest first.
+        numbers: uint8 [bytes a number, weights stored]: the bytes of the same significance
+            together, which deflates better.
+        scales: float32; weights that are as many places apart as there are scales share one.
+            Where numbers are indices it is the kernel's values. Empty if there are none.
     """
 
-    counts: np.ndarray
-    low_bits: np.ndarray
-    unary_starts: np.ndarray
-    low_starts: np.ndarray
-    first_numbers: np.ndarray
-    periods: np.ndarray
-    first_scales: np.ndarray
+    shape: tuple[int, ...]
+    low_bits: int
+    unary: np.ndarray
+    low: np.ndarray
+    numbers: np.ndarray
+    scales: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """Weights stored."""
+        return self.numbers.shape[1]
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of positions, values and scales before anything is deflated."""
+        return self.unary.size + self.low.size + self.numbers.size + self.scales.nbytes
+
+    def parts(self) -> tuple[bytes, bytes, bytes]:
+        """Returns unary, low and numbers as bytes, the last as a zlib stream."""
+        return self.unary.tobytes(), self.low.tobytes(), deflated(self.numbers)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,30 +67,18 @@ class Coded:
     """Kernels in the form that is stored.
 
     Attributes:
-        shapes: shape of each kernel.
+        kernels: the kernels.
         numbers_are: "float32" or "float16" values; "int8" steps, each as large as the
-            weight's scale; or "indices" of a kernel's values, which stand in `scales`.
-        table: what the decoder must know of each kernel.
-        unary: unary parts of all gaps, uint8, 8 bits a byte, lowest first; a kernel begins
-            with a byte.
-        low: low bits of all gaps, likewise, and 4 bytes of padding.
-        numbers: uint8 [bytes a number, weights stored]: the bytes of the same
-            significance together, which deflates better.
-        scales: float32; empty if there are none.
+            weight's scale; or "indices" of a kernel's values, which are its `scales`.
     """
 
-    shapes: tuple[tuple[int, ...], ...]
+    kernels: tuple[Kernel, ...]
     numbers_are: str
-    table: Table
-    unary: np.ndarray
-    low: np.ndarray
-    numbers: np.ndarray
-    scales: np.ndarray
 
     @property
     def payload_bytes(self) -> int:
         """Bytes of positions, values and scales before anything is deflated."""
-        return self.unary.size + self.low.size + self.numbers.size + self.scales.nbytes
+        return sum(kernel.payload_bytes for kernel in self.kernels)
 
 
 def encode(kernels: list[np.ndarray], dtype: str) -> Coded:
@@ -93,8 +95,9 @@ def encode(kernels: list[np.ndarray], dtype: str) -> Coded:
 
     Example:
     >>> kernel = np.array([[0, 2, 0], [0, 0, -1]], np.float32)
-    >>> encode([kernel], "float16").numbers.view(np.uint8).shape
-    (2, 2)
+    >>> (coded,) = encode([kernel], "float16").kernels
+    >>> coded.count, coded.payload_bytes
+    (2, 6)
     """
     quantized = [_quantize(kernel, dtype) for kernel in kernels]
     flats = [number.ravel() for number, _ in quantized]
@@ -105,38 +108,37 @@ def encode(kernels: list[np.ndarray], dtype: str) -> Coded:
             f"Received: {sum(flat.size for flat in flats)}."
         )
     positions = [np.flatnonzero(flat) for flat in flats]
-    gaps = [np.diff(position, prepend=-1) - 1 for position in positions]
-    low_bits = [_best_low_bits(gap) for gap in gaps]
     stored = [flat[position] for flat, position in zip(flats, positions, strict=True)]
     numbers_are = dtype
     if dtype != "int8" and (indexed := _indexed(stored)):
         numbers_are, (stored, scales) = "indices", indexed
-    numbers = np.concatenate(stored)
-    unary = [_unary(gap >> bits) for gap, bits in zip(gaps, low_bits, strict=True)]
-    low = [_low(gap, bits) for gap, bits in zip(gaps, low_bits, strict=True)]
-    rows = {
-        "counts": [gap.size for gap in gaps],
-        "low_bits": low_bits,
-        "unary_starts": np.cumsum([0, *(part.size for part in unary)]),
-        "low_starts": _sums_before([part.size for part in low]),
-        "first_numbers": _sums_before([gap.size for gap in gaps]),
-        "periods": [max(1, scale.size) for scale in scales],
-        "first_scales": _sums_before([scale.size for scale in scales]),
-    }
-    return Coded(
-        shapes=tuple(kernel.shape for kernel in kernels),
-        numbers_are=numbers_are,
-        table=Table(**{name: np.asarray(row, np.int32) for name, row in rows.items()}),
-        unary=np.concatenate(unary),
-        low=np.concatenate([*low, np.zeros(4, np.uint8)]),
+    coded = map(_coded, (k.shape for k in kernels), positions, stored, scales)
+    return Coded(tuple(coded), numbers_are)
+
+
+def _coded(
+    shape: tuple[int, ...], positions: np.ndarray, numbers: np.ndarray, scales: np.ndarray
+) -> Kernel:
+    gaps = np.diff(positions, prepend=-1) - 1
+    low_bits = _best_low_bits(gaps)
+    return Kernel(
+        shape=shape,
+        low_bits=low_bits,
+        unary=_unary(gaps >> low_bits),
+        low=_low(gaps, low_bits),
         numbers=np.ascontiguousarray(numbers.view(np.uint8).reshape(-1, numbers.itemsize).T),
-        scales=np.concatenate(scales).astype(np.float32),
+        scales=scales.astype(np.float32),
     )
 
 
 def deflated(array: np.ndarray) -> bytes:
-    """Returns the bytes of an array as a zlib stream."""
-    return zlib.compress(array.tobytes(), 9)
+    """Returns the bytes of an array as a zlib stream.
+
+    Runs alone are looked for: values of weights repeat nothing else, and a search for it takes
+    many times as long for about the same size.
+    """
+    stream = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
+    return stream.compress(array.tobytes()) + stream.flush()
 
 
 def _quantize(kernel: np.ndarray, dtype: str) -> tuple[np.ndarray, np.ndarray]:
@@ -191,10 +193,6 @@ def _best_low_bits(gaps: np.ndarray) -> int:
     return int(np.argmin(sizes))
 
 
-def _sums_before(sizes: list[int]) -> np.ndarray:
-    return np.cumsum([0, *sizes])[:-1]
-
-
 def _unary(quotients: np.ndarray) -> np.ndarray:
     """Returns each number as that many zeros and a one."""
     ends = np.cumsum(quotients + 1) - 1
@@ -204,5 +202,5 @@ def _unary(quotients: np.ndarray) -> np.ndarray:
 
 
 def _low(gaps: np.ndarray, low_bits: int) -> np.ndarray:
-    bits = (gaps[:, np.newaxis] >> np.arange(low_bits)) & 1
-    return np.packbits(bits.astype(np.uint8).ravel(), bitorder="little")
+    bits = (gaps >> np.arange(low_bits)[:, np.newaxis]) & 1
+    return np.packbits(bits.astype(np.uint8), axis=1, bitorder="little")

@@ -2,131 +2,151 @@
 
 The operations become part of the exported file and run once, when it is loaded: in a loop,
 kernel by kernel, so that neither their number nor the memory they take grows with the network.
+What they read is a file beside the graph: TensorFlow keeps several copies of a graph's constants.
 """
 
 import numpy as np
 import tensorflow as tf
 
-from .coding import Coded, deflated
+from lth_tf.errors import UsageError
+
+from .coding import Coded
 
 _raw = tf.raw_ops
 _shift_left = tf.bitwise.left_shift
 _shift_right = tf.bitwise.right_shift
+_MOST_BYTES = 2**31 - 1
 
 
 class Decoder:
     """Reads one kernel after the other.
 
-    In a function that is traced, only the coded bytes become constants of it.
-
     Args:
         coded: the kernels.
+
+    Attributes:
+        content: the bytes that are read, for `__call__` to be given.
+
+    Raises:
+        UsageError: if there are 2**31 bytes or more.
     """
 
     def __init__(self, coded: Coded):
-        self._coded = coded
-        self._unary, self._low = tf.constant(coded.unary), tf.constant(coded.low)
-        numbers = tf.io.decode_raw(_numbers(coded), tf.uint8)
-        self._numbers = _raw.Reshape(tensor=numbers, shape=coded.numbers.shape)
-        table = coded.table
-        ranks = np.array([len(shape) for shape in coded.shapes])
-        rows = (
-            table.counts,
-            table.low_bits,
-            table.unary_starts[:-1],
-            np.diff(table.unary_starts),
-            table.low_starts,
-            table.first_numbers,
-            table.periods,
-            table.first_scales,
+        self._numbers_are = coded.numbers_are
+        self._of_values = max(kernel.numbers.shape[0] for kernel in coded.kernels)
+        parts = [kernel.parts() for kernel in coded.kernels]
+        self.content = b"".join(part for kernel in parts for part in kernel)
+        if len(self.content) > _MOST_BYTES:
+            raise UsageError(
+                f"Expected fewer than 2**31 bytes of coded kernels. Received: {len(self.content)}."
+            )
+        sizes = np.array([[len(part) for part in kernel] for kernel in parts])
+        scales = [kernel.scales for kernel in coded.kernels]
+        ranks = np.array([len(kernel.shape) for kernel in coded.kernels])
+        counts = np.array([scale.size for scale in scales])
+        columns = (
+            [kernel.count for kernel in coded.kernels],
+            [kernel.low_bits for kernel in coded.kernels],
+            [kernel.low.shape[1] for kernel in coded.kernels],
+            *(np.cumsum(sizes) - sizes.ravel()).reshape(sizes.shape).T,
+            *sizes.T[[0, 2]],
+            np.cumsum(counts) - counts,
+            np.maximum(1, counts),
             np.cumsum(ranks) - ranks,
             ranks,
         )
-        self._table = tf.constant(np.stack(rows, axis=1).astype(np.int32))
-        self._lengths = tf.constant(np.concatenate(coded.shapes).astype(np.int32))
+        self._table = np.stack(columns, axis=1).astype(np.int32)
+        self._lengths = np.concatenate([kernel.shape for kernel in coded.kernels]).astype(np.int32)
+        self._scales = np.concatenate(scales)
 
-    def __call__(self, kernel: int | tf.Tensor) -> tf.Tensor:
-        """Returns a kernel, float32, by its place."""
-        row = tf.unstack(tf.gather(self._table, kernel), num=10)
-        count, width, unary, unary_size, low, number, period, scale, first_length, rank = row
-        shape = _slice(self._lengths, first_length, rank)
-        gaps = self._gaps(_slice(self._unary, unary, unary_size), low, width, count)
-        positions = tf.cumsum(gaps + 1) - 1
-        values = self._values(number, count, scale, period, positions)
+    def __len__(self) -> int:
+        """Returns the number of kernels."""
+        return len(self._table)
+
+    def __call__(self, kernel: int | tf.Tensor, content: tf.Tensor) -> tf.Tensor:
+        """Returns a kernel, float32, by its place; `content` is a string, the bytes."""
+        row = tf.unstack(tf.gather(self._table, kernel), num=self._table.shape[1])
+        count, width, plane, first_unary, first_low, first_number, unary, number = row[:8]
+        scale, period, first_length, rank = row[8:]
+        lengths = _slice(self._lengths, first_length, rank)
+        ends = _ones(_bytes(content, first_unary, unary))
+        low = _raw.Reshape(
+            tensor=_bytes(content, first_low, width * plane), shape=tf.stack([width, plane])
+        )
+        # A gap is its unary part times 2**width plus its low bits; a position is the sum of the
+        # gaps up to it and the number of weights before it. Sums of unary parts are in `ends`.
+        before = tf.range(count)
+        positions = _shift_left(ends - before, width) + before
+        positions += tf.cumsum(_slice(_numbers(low, width), 0, count))
+        numbers = _raw.Substr(input=content, pos=first_number, len=number)
+        numbers = tf.io.decode_raw(tf.io.decode_compressed(numbers, "ZLIB"), tf.uint8)
+        values = self._values(numbers, scale, period, positions)
         # Raw operations: each function of tf.* adds several to the file.
-        flat = _raw.ScatterNd(
-            indices=_raw.ExpandDims(input=positions, axis=1),
-            updates=values,
-            shape=_raw.Prod(input=shape, axis=[0], keep_dims=True),
+        flat = _raw.SparseToDense(
+            sparse_indices=positions,
+            output_shape=_raw.Prod(input=lengths, axis=[0], keep_dims=True),
+            sparse_values=values,
+            default_value=0.0,
+            validate_indices=False,
         )
-        return _raw.Reshape(tensor=flat, shape=shape)
-
-    def _gaps(
-        self, unary: tf.Tensor, low: tf.Tensor, width: tf.Tensor, count: tf.Tensor
-    ) -> tf.Tensor:
-        """Returns how many zeros lie before each stored weight, int32."""
-        bits = _shift_right(_raw.ExpandDims(input=unary, axis=1), np.arange(8, dtype=np.uint8)) & 1
-        ends = tf.cast(_raw.Where(condition=tf.reshape(bits, [-1]))[:, 0], tf.int32)
-        high = ends - tf.concat([[-1], ends[:-1]], 0) - 1
-        first = tf.range(count) * width
-        places = low + first // 8
-        window = tf.gather(self._low, _raw.ExpandDims(input=places, axis=1) + [[0, 1, 2, 3]])
-        window = tf.bitcast(window, tf.int32)
-        return _shift_left(high, width) + (
-            _shift_right(window, first % 8) & (_shift_left(1, width) - 1)
-        )
+        return _raw.Reshape(tensor=flat, shape=lengths)
 
     def _values(
-        self,
-        number: tf.Tensor,
-        count: tf.Tensor,
-        scale: tf.Tensor,
-        period: tf.Tensor,
-        positions: tf.Tensor,
+        self, numbers: tf.Tensor, scale: tf.Tensor, period: tf.Tensor, positions: tf.Tensor
     ) -> tf.Tensor:
         """Returns the values of the stored weights, float32."""
-        coded = self._coded
-        numbers = tf.gather(self._numbers, number + tf.range(count), axis=1)
-        if coded.numbers_are in ("float32", "float16"):
-            numbers = tf.bitcast(_raw.Transpose(x=numbers, perm=[1, 0]), coded.numbers_are)
-            return numbers if coded.numbers_are == "float32" else tf.cast(numbers, tf.float32)
-        if coded.numbers_are == "indices":
-            return tf.gather(
-                coded.scales, scale + tf.cast(_raw.Reshape(tensor=numbers, shape=[-1]), tf.int32)
-            )
-        scales = scale + tf.math.floormod(positions, period)
-        steps = tf.cast(tf.bitcast(_raw.Reshape(tensor=numbers, shape=[-1]), tf.int8), tf.float32)
-        return steps * tf.gather(coded.scales, scales)
+        if self._numbers_are in ("float32", "float16"):
+            planes = _raw.Reshape(tensor=numbers, shape=[self._of_values, -1])
+            numbers = tf.bitcast(_raw.Transpose(x=planes, perm=[1, 0]), self._numbers_are)
+            return numbers if self._numbers_are == "float32" else tf.cast(numbers, tf.float32)
+        if self._numbers_are == "indices":
+            return tf.gather(self._scales, scale + tf.cast(numbers, tf.int32))
+        steps = tf.cast(tf.bitcast(numbers, tf.int8), tf.float32)
+        return steps * tf.gather(self._scales, scale + tf.math.floormod(positions, period))
+
+    def into(self, stored: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
+        """Returns a list of tensors, a variant, with the kernels added to it."""
+
+        def add(kernel: tf.Tensor, stored: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            decoded = self(kernel, content)
+            return kernel + 1, _raw.TensorListPushBack(input_handle=stored, tensor=decoded)
+
+        _, stored = tf.while_loop(
+            lambda kernel, _: kernel < len(self), add, (0, stored), parallel_iterations=1
+        )
+        return stored
 
 
 def decode(coded: Coded) -> list[tf.Tensor]:
     """Returns the kernels, float32, of their own shapes."""
     decoder = Decoder(coded)
-    return [decoder(kernel) for kernel in range(len(coded.shapes))]
+    content = tf.constant(decoder.content)
+    return [decoder(kernel, content) for kernel in range(len(decoder))]
 
 
-def decode_into(stored: tf.Tensor, coded: Coded) -> tf.Tensor:
-    """Returns a list of tensors, a variant, with the kernels added to it."""
-    decoder = Decoder(coded)
-
-    def add(kernel: tf.Tensor, stored: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        added = _raw.TensorListPushBack(input_handle=stored, tensor=decoder(kernel))
-        return kernel + 1, added
-
-    _, stored = tf.while_loop(
-        lambda kernel, _: kernel < len(coded.shapes), add, (0, stored), parallel_iterations=1
-    )
-    return stored
+def _bytes(content: tf.Tensor, start: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_raw(_raw.Substr(input=content, pos=start, len=size), tf.uint8)
 
 
-def _slice(numbers: tf.Tensor, start: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    begin, size = (_raw.Reshape(tensor=number, shape=[1]) for number in (start, size))
+def _slice(numbers: tf.Tensor | np.ndarray, start: tf.Tensor | int, size: tf.Tensor) -> tf.Tensor:
+    begin, size = (_raw.ExpandDims(input=number, axis=0) for number in (start, size))
     return _raw.Slice(input=numbers, begin=begin, size=size)
 
 
-def _numbers(coded: Coded) -> tf.Tensor:
-    """Returns the bytes of all numbers, deflated in the file if that is smaller."""
-    small = deflated(coded.numbers)
-    if len(small) < coded.numbers.size:
-        return tf.io.decode_compressed(small, "ZLIB")
-    return tf.constant(coded.numbers.tobytes())
+def _bits(numbers: tf.Tensor) -> tf.Tensor:
+    """Returns the bits of bytes, the lowest first; uint8 [..., 8]."""
+    return _shift_right(_raw.ExpandDims(input=numbers, axis=-1), np.arange(8, dtype=np.uint8)) & 1
+
+
+def _ones(unary: tf.Tensor) -> tf.Tensor:
+    """Returns the places of the ones among the bits of bytes, int32."""
+    bits = _raw.Reshape(tensor=_bits(unary), shape=[-1])
+    places = _raw.Where(condition=tf.cast(bits, tf.bool))
+    return _raw.Reshape(tensor=tf.cast(places, tf.int32), shape=[-1])
+
+
+def _numbers(planes: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """Returns the numbers, int32, of which there is a bit in each of `width` planes of bytes."""
+    shifts = _raw.Reshape(tensor=tf.range(width), shape=[-1, 1, 1])
+    numbers = tf.reduce_sum(_shift_left(tf.cast(_bits(planes), tf.int32), shifts), axis=0)
+    return _raw.Reshape(tensor=numbers, shape=[-1])

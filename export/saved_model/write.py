@@ -1,15 +1,16 @@
 """SavedModels whose kernels are stored coded and decoded once, when they are loaded.
 
 The file holds stock operations only. One resource, a list of tensors, keeps the
-decoded kernels; it is filled by the SavedModel's own initialization.
+decoded kernels; it is filled by the SavedModel's own initialization, which reads them
+from a file among the SavedModel's assets.
 """
 
 import os
 import pathlib
+import tempfile
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from lth_tf.errors import RunError, UsageError
@@ -30,11 +31,20 @@ _raw = tf.raw_ops
 
 
 class _Kernels(tf.saved_model.experimental.TrackableResource):
-    """Keeps the decoded kernels, each at its index."""
+    """Keeps the decoded kernels, each at its index.
 
-    def __init__(self, coded: Coded):
+    Args:
+        coded: the kernels.
+        folder: where the file that they are read from is written, to be copied.
+    """
+
+    def __init__(self, coded: Coded, folder: str):
         super().__init__()
-        self._coded = coded
+        self._shapes = [kernel.shape for kernel in coded.kernels]
+        self._decoder = decoding.Decoder(coded)
+        file = pathlib.Path(folder, "kernels")
+        file.write_bytes(self._decoder.content)
+        self.file = tf.saved_model.Asset(str(file))
 
     def read(self, handle: tf.Tensor) -> list[tf.Tensor]:
         """Returns the kernels behind the resource's handle; nothing is copied."""
@@ -43,7 +53,7 @@ class _Kernels(tf.saved_model.experimental.TrackableResource):
             _raw.TensorListGetItem(
                 input_handle=stored, index=i, element_shape=shape, element_dtype=tf.float32
             )
-            for i, shape in enumerate(self._coded.shapes)
+            for i, shape in enumerate(self._shapes)
         ]
 
     def _create_resource(self) -> tf.Tensor:
@@ -53,7 +63,7 @@ class _Kernels(tf.saved_model.experimental.TrackableResource):
         stored = _raw.EmptyTensorList(
             element_shape=-1, max_num_elements=-1, element_dtype=tf.float32
         )
-        filled = decoding.decode_into(stored, self._coded)
+        filled = self._decoder.into(stored, _raw.ReadFile(filename=self.file.asset_path))
         _raw.AssignVariableOp(resource=self.resource_handle, value=filled)
 
     def _destroy_resource(self) -> None:
@@ -146,17 +156,25 @@ def write_saved_model(
     model: keras.Model, path: pathlib.Path, signature: Signature, dtype: str
 ) -> list[Stored]:
     """Writes the folder as `to_saved_model` does; returns how its kernels are stored."""
-    variables = kernels(model)
-    if not variables:
+    if not kernels(model):
         raise UsageError(
             f"Expected a model with at least one kernel. Received: model={model.name!r}, which has "
             "no weights of rank 2 or more."
         )
-    resource = _Kernels(encode(kernel_arrays(model), dtype))
+    coded = encode(kernel_arrays(model), dtype)
+    with tempfile.TemporaryDirectory() as folder:
+        _save(model, path, signature, _Kernels(coded, folder))
+    return [
+        Stored(kernel.shape, kernel.count, kernel.payload_bytes, "coded, unpacked at load")
+        for kernel in coded.kernels
+    ]
+
+
+def _save(model: keras.Model, path: pathlib.Path, signature: Signature, resource: _Kernels) -> None:
     # It is created here, so that the function below captures it: one that is created
     # inside a function is looked up by name, on the device that the function runs on.
     handle = resource.resource_handle
-    graph = forward.trace(model, signature, variables)
+    graph = forward.trace(model, signature, kernels(model))
 
     def serve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         feeds = dict(zip(graph.kernels, resource.read(handle), strict=True))
@@ -172,7 +190,7 @@ def write_saved_model(
 
     traced = tf.function(serve, autograph=False).get_concrete_function(**signature.specs)
     root = tf.Module()
-    root.kernels = resource
+    root.kernels, root.file = resource, resource.file
     root.tables = _tables(model)
     root.variables_of_others = list(graph.variables)
     tf.saved_model.save(
@@ -183,15 +201,6 @@ def write_saved_model(
     )
     if not graph.variables:
         minify_graph.minify(path)
-    return [
-        Stored(
-            kernel.shape,
-            int(np.count_nonzero(kernel)),
-            encode([kernel], dtype).payload_bytes,
-            "coded, unpacked at load",
-        )
-        for kernel in kernel_arrays(model)
-    ]
 
 
 def _tables(model: keras.Model) -> list[tf.Module]:

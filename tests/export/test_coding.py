@@ -37,12 +37,21 @@ def read_back(given, dtype):
 def test_gaps_become_unary_and_low_bits():
     kernel = np.zeros((1, 20), np.float32)
     kernel[0, [2, 3, 11]] = [1, 2, 3]  # gaps 2, 0, 7
-    coded = encode([kernel], "float32")
+    (coded,) = encode([kernel], "float32").kernels
     # With 1 low bit: 2 -> 01 and 0, 0 -> 1 and 0, 7 -> 0001 and 1.
-    assert coded.table.low_bits.tolist() == [1]
+    assert coded.low_bits == 1
     assert np.unpackbits(coded.unary, bitorder="little").tolist() == [0, 1, 1, 0, 0, 0, 1, 0]
-    assert coded.low.tolist() == [0b100, 0, 0, 0, 0]
+    assert coded.low.tolist() == [[0b100]]
     assert coded.numbers.tobytes(order="F") == np.array([1, 2, 3], "<f4").tobytes()
+
+
+def test_low_bits_lie_in_planes():
+    kernel = np.zeros((1, 40), np.float32)
+    kernel[0, [5, 15, 39]] = 1  # gaps 5, 9, 23
+    (coded,) = encode([kernel], "float32").kernels
+    assert coded.low_bits == 3  # 101 and 0, 001 and 1, 111 and 2
+    assert coded.low.tolist() == [[0b111], [0b100], [0b101]]
+    assert np.unpackbits(coded.unary, bitorder="little").tolist() == [1, 0, 1, 0, 0, 1, 0, 0]
 
 
 @pytest.mark.parametrize("densities", [(0.2, 0.3, 1.0), (0.01, 0.0, 0.2), (0.5, 0.9, 0.05)])
@@ -73,7 +82,10 @@ def test_int8_has_a_scale_a_unit_where_that_is_cheap():
     few = kernel * (np.arange(1000) % 20 == 0)[:, np.newaxis]
     kernels_ = [kernel.astype(np.float32), few.astype(np.float32)]
     coded = encode(kernels_, "int8")
-    assert coded.scales * 127 == pytest.approx([1.0, 100.0, 100.0])
+    assert [(127 * k.scales).tolist() for k in coded.kernels] == [
+        pytest.approx([1.0, 100.0]),
+        pytest.approx([100.0]),
+    ]
     one, other = read_back(kernels_, "int8")
     assert one[0] == pytest.approx([1.0, 100.0])
     assert other[0] == pytest.approx([100 / 127, 100.0])
