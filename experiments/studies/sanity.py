@@ -7,8 +7,8 @@ within each layer (on new weights), the weights shuffled within each layer, all 
 anew. A method that loses nothing by them has found layer sizes, not weights. LeNet on MNIST,
 reduced as in `experiments.studies.methods`, whose runs are used.
 
-Found (two seeds; experiments/measured/study_sanity): a ticket of iterative pruning loses 2.4, 3.4
-3.3 points at 18.9, 3.6 and 1.2 % when its weights are shuffled by layer, and 3.0, 3.2 and 4.4
+Found (two seeds; experiments/measured/study_sanity): a ticket of iterative pruning loses 2.4, 3.3
+and 3.3 points at 18.9, 3.6 and 1.2 % when its weights are shuffled by layer, and 3.0, 3.2 and 4.4
 when they are drawn anew. SNIP and SynFlow lose at most 0.1, 0.5 and 0.9 points, most of it inside
 the spread of two seeds: they have found layer sizes, as the sources say. What none of them
 survives at 1.2 % is a random mask, which loses 3 to 17 points.
