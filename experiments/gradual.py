@@ -57,7 +57,7 @@ class GradualExperiment(cli.Experiment):
         return pathlib.Path(options.runs_dir) / config.network / name / f"seed_{config.seed}"
 
     def check(self, config: ExperimentConfig) -> None:
-        """Refuses other methods than gradual pruning, and other precisions than float32."""
+        """Refuses other methods than gradual pruning, and what tf_keras does not compute."""
         if not isinstance(config.method, Gradual):
             raise UsageError(
                 "Expected method=gradual of this program. "
@@ -67,6 +67,11 @@ class GradualExperiment(cli.Experiment):
             raise UsageError(
                 "Expected precision=float32: gradual pruning in tf_keras knows nothing else. "
                 f"Received: precision={config.precision}."
+            )
+        if config.batch_norm != "exact":
+            raise UsageError(
+                "Expected batch_norm=exact: tf_keras computes its own. "
+                f"Received: batch_norm={config.batch_norm}."
             )
 
     def next_steps(self, run_dir: RunDir) -> str:

@@ -149,6 +149,12 @@ class ExperimentConfig(ProcedureConfig):
         "Type that the network computes in, beside float32 weights, masks and optimizer.",
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
     )
+    batch_norm: str = option(
+        "exact",
+        "How batch normalization of images is computed in training: exact, or fused, which is "
+        "faster and whose gradients have about six times the rounding errors.",
+        choices=("exact", "fused"),
+    )
 
     prune_rate_conv: float = option(
         0.0, "Fraction of the remaining convolution weights pruned a level.", minimum=0.0, below=1.0

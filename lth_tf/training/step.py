@@ -10,6 +10,7 @@ from lth_tf.masking.effective import pruned_are_zero
 from lth_tf.masking.model import random_states, to_numpy
 from lth_tf.methods.hooks import Hooks
 from lth_tf.seeding import stream_seed
+from lth_tf.training.batch_norm import normalizing_by
 from lth_tf.training.named import Gradients, NamedVariables
 from lth_tf.training.optimizers import add_weight_decay, make_optimizer
 from lth_tf.training.precision import computing_in
@@ -85,7 +86,10 @@ class DenseStep:
         self._hooks.before_update(iteration)
         self._set_learning_rate(iteration)
         with tf.GradientTape() as tape:
-            with computing_in(self._model, self._config.precision):
+            with (
+                computing_in(self._model, self._config.precision),
+                normalizing_by(self._model, self._config.batch_norm),
+            ):
                 logits = self._model(inputs, training=True)
             extra = additional_losses(self._model)
             loss = self._hooks.loss(self._loss(labels, logits), inputs, logits, iteration)
