@@ -1,9 +1,17 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Most of a short training's time is XLA's compiler, which without optimization takes two fifths
+# of it. Its programs differ by rounding, so tests of what is the same bits in different programs
+# are marked `optimized`: they, and all with XLA_FLAGS= in the environment, run what users run.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+)
 
+import ctypes
 import dataclasses
 import functools
+import gc
 import pathlib
 import signal
 import subprocess
@@ -19,6 +27,50 @@ ROOT = pathlib.Path(__file__).parents[1]
 TINY = ExperimentConfig(
     dataset="digits", iterations=60, batch_size=32, eval_interval=20, test_interval=20, levels=2
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Calls a test that is marked `optimized` in a process with XLA as it is."""
+    if not pyfuncitem.get_closest_marker("optimized") or not os.environ["XLA_FLAGS"]:
+        return None
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-m",
+            "",
+            pyfuncitem.nodeid,
+        ],
+        cwd=ROOT,
+        env={**os.environ, "XLA_FLAGS": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return True
+
+
+def pytest_collection_finish():
+    """Leaves what was imported out of the searches for garbage, which are made less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def released():
+    """Lets go of a module's traced functions, which TensorFlow keeps with what they captured."""
+    from lth_tf.tensorflow_internals import released_functions
+
+    with released_functions():
+        yield
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture

@@ -54,7 +54,9 @@ def read_until(stream, text):
     raise AssertionError(f"ended without {text!r}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
+)
 def test_a_run_is_kept_to_its_last_evaluation(start, tmp_path, number):
     child = start()
     read_until(child.stderr, "About ")

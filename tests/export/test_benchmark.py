@@ -2,6 +2,8 @@
 
 import csv
 
+import pytest
+
 
 def test_benchmark(program, tmp_path):
     done = program(
@@ -26,6 +28,7 @@ def test_benchmark(program, tmp_path):
     assert wrong.code == 2 and wrong.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_models_that_people_deploy(program, tmp_path):
     done = program(
         "export.benchmark",

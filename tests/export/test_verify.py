@@ -76,7 +76,10 @@ def test_outputs_that_are_not_finite(lenet, tmp_path):
     assert path.exists()
 
 
-@pytest.mark.parametrize("share", [0.9, 0.5, 0.0])
+@pytest.mark.parametrize(
+    "share",
+    [pytest.param(0.9, marks=pytest.mark.slow), 0.5, pytest.param(0.0, marks=pytest.mark.slow)],
+)
 def test_a_truncated_tflite_file(lenet, share, tmp_path):
     path = to_tflite(lenet(2).model, tmp_path / "ticket.tflite")
     content = path.read_bytes()

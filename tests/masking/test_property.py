@@ -153,7 +153,7 @@ COMMON = {
 
 @QUIET
 @EXAMPLES
-@settings(max_examples=6, phases=[Phase.generate], **COMMON)
+@settings(max_examples=3, phases=[Phase.generate], **COMMON)
 def test_outputs_never_depend_on_pruned_weights(**example):
     check(**example)
 

@@ -26,7 +26,9 @@ def run_dir(digits, tmp_path_factory):
     return run(tmp_path_factory.mktemp("native") / "seed_0", SHORT, digits)
 
 
-@pytest.mark.parametrize("schedule", ["polynomial", "constant"])
+@pytest.mark.parametrize(
+    "schedule", [pytest.param("polynomial", marks=pytest.mark.slow), "constant"]
+)
 def test_masks_are_those_of_tfmot(run_dir, digits, tmp_path, schedule):
     config = SHORT.replace(prune_schedule=schedule)
     if schedule != "polynomial":

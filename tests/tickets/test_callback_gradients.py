@@ -73,7 +73,9 @@ def test_snip_keeps_the_largest_products_of_gradient_and_weight(tmp_path):
     assert not masks["hidden/kernel"][5].any()
 
 
-@pytest.mark.parametrize("criterion", ["snip", "grasp", "synflow"])
+@pytest.mark.parametrize(
+    "criterion", ["snip", "grasp", pytest.param("synflow", marks=pytest.mark.slow)]
+)
 def test_data_sets_and_mixed_precision(criterion, tmp_path):
     whole = tf.data.Dataset.from_tensor_slices((INPUTS, LABELS)).batch(40)
     masks, _ = masks_of(criterion, tmp_path / "set", data=(whole,))

@@ -149,8 +149,15 @@ def test_models_of_two_optimizers(inputs, tmp_path, made):
     assert run_dir.summary(Stage(2))["metric"] == "loss"
 
 
-@pytest.mark.parametrize("made", [gan, actors])
-@pytest.mark.parametrize("same_model", [True, False])
+@pytest.mark.parametrize(
+    "made, same_model",
+    [
+        (gan, True),
+        pytest.param(gan, False, marks=pytest.mark.slow),
+        pytest.param(actors, True, marks=pytest.mark.slow),
+        (actors, False),
+    ],
+)
 def test_two_optimizers_in_pieces(inputs, tmp_path, made, same_model):
     once = fit(made(*adam_and_adagrad()), inputs, tmp_path / "once")
     model = made(*adam_and_adagrad())

@@ -92,7 +92,7 @@ class Zero(keras.callbacks.Callback):
                 weight.assign(0 * weight)
 
 
-@pytest.mark.parametrize("made", [dense, conv])
+@pytest.mark.parametrize("made", [pytest.param(dense, marks=pytest.mark.slow), conv])
 @pytest.mark.parametrize(
     "others",
     [

@@ -61,17 +61,24 @@ def ema():
     return keras.optimizers.Adam(use_ema=True, ema_momentum=0.9)
 
 
+def stops_early():
+    return [keras.callbacks.EarlyStopping(restore_best_weights=True, patience=9)]
+
+
 @pytest.mark.parametrize(
-    "optimizer, others, rewind_epoch",
+    "optimizer, others, rewind_epoch, same_callback",
     [
-        ("adam", list, 0),
-        ("adam", list, 2),
-        (ema, list, 0),
-        ("adam", lambda: [keras.callbacks.EarlyStopping(restore_best_weights=True, patience=9)], 0),
+        pytest.param(optimizer, others, rewind, same, id=f"{name}-{same}", marks=marks)
+        for name, optimizer, others, rewind, quick in (
+            ("plain", "adam", list, 0, True),
+            ("rewound", "adam", list, 2, False),
+            ("moving averages", ema, list, 0, False),
+            ("early stopping", "adam", stops_early, 0, True),
+        )
+        for same in (True, False)
+        for marks in [[] if same == quick or name == "plain" else [pytest.mark.slow]]
     ],
-    ids=["plain", "rewound", "moving averages", "early stopping"],
 )
-@pytest.mark.parametrize("same_callback", [True, False])
 def test_fit_in_pieces_is_fit_at_once(
     data, tmp_path, optimizer, others, rewind_epoch, same_callback
 ):

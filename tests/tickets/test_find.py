@@ -206,13 +206,18 @@ def kill_while_training(folder, runs_dir, seconds):
     return child.returncode == -signal.SIGKILL
 
 
-def test_killed_runs_end_as_uninterrupted_ones(program, tmp_path):
+@pytest.mark.parametrize("kills", [1, pytest.param(4, marks=pytest.mark.slow)])
+def test_killed_runs_end_as_uninterrupted_ones(program, tmp_path, monkeypatch, kills):
     """SIGKILL at random moments, then again the same command: bit for bit the same."""
+    monkeypatch.setenv("XLA_FLAGS", "")
     whole = program("experiments.lenet", *ARGUMENTS, "--runs_dir=whole")
     assert whole.code == 0, whole.err
     shuffle = random.Random(time.time_ns())
-    kills = sum(kill_while_training(tmp_path, "killed", shuffle.uniform(0, 1.5)) for _ in range(4))
-    assert kills >= 2
+    longest = 0.5 if kills == 1 else 1.5
+    killed = [
+        kill_while_training(tmp_path, "killed", shuffle.uniform(0, longest)) for _ in range(kills)
+    ]
+    assert sum(killed) >= (kills + 1) // 2
     done = program("experiments.lenet", *ARGUMENTS, "--runs_dir=killed")
     assert done.code == 0, done.err
     (one,), (other,) = (

@@ -50,6 +50,7 @@ def test_the_trip_count_is_known_when_the_loop_is_compiled(digits):
     assert not re.findall(rf"\b(?:{'|'.join(HOST_CALLS)})\b", program)
 
 
+@pytest.mark.optimized
 def test_results_do_not_depend_on_the_interval(digits):
     """Whole intervals, parts and single updates give the same bits."""
     found = []
