@@ -1,5 +1,7 @@
 """Which kernels of a TFLite file are stored how, and that nothing changes by it."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -78,6 +80,12 @@ CASES = {
 }
 
 
+@functools.cache
+def dense_case(name, dtype="float32"):
+    build, inputs, _ = CASES[name]
+    return dense_tflite(build(), dtype, inputs)
+
+
 def outputs(format_name, content, inputs, folder):
     (folder / "a.tflite").write_bytes(content)
     form = FORMATS.get(format_name)
@@ -90,11 +98,23 @@ def outputs(format_name, content, inputs, folder):
     return found
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name, dtype",
+    [
+        pytest.param(
+            name,
+            dtype,
+            marks=[pytest.mark.slow]
+            if dtype == "float16" and name in ("recurrent", "attention", "volumes")
+            else [],
+        )
+        for name in CASES
+        for dtype in ("float32", "float16", "int8")
+    ],
+)
 def test_every_kind_of_kernel_gets_small_and_computes_the_same(name, dtype, tmp_path):
-    build, inputs, ratios = CASES[name]
-    dense = dense_tflite(build(), dtype, inputs)
+    _, inputs, ratios = CASES[name]
+    dense = dense_case(name, dtype)
     content = sparsify(dense, optimize="size")
     assert len(dense) / len(content) > ratios[("float32", "float16", "int8").index(dtype)]
     expected = outputs("tflite", dense, inputs, tmp_path)
@@ -104,8 +124,8 @@ def test_every_kind_of_kernel_gets_small_and_computes_the_same(name, dtype, tmp_
 
 @pytest.mark.parametrize("name", ["recurrent", "attention", "embedding"])
 def test_what_is_fast_computes_the_same_up_to_rounding(name, tmp_path):
-    build, inputs, _ = CASES[name]
-    dense = dense_tflite(build())
+    _, inputs, _ = CASES[name]
+    dense = dense_case(name)
     expected = outputs("tflite", dense, inputs, tmp_path)
     found = outputs("tflite", sparsify(dense), inputs, tmp_path)
     for one, other in zip(expected, found, strict=True):
@@ -122,7 +142,7 @@ def test_rows_and_density_decide_what_is_read_directly():
     assert how(dense, batch_size=64) == [UNPACKED, UNPACKED]
     assert how(dense, optimize="size") == [UNPACKED, UNPACKED]
     assert how(dense, runtime="micro") == ["dense", "dense"]
-    tokens = dense_tflite(attention())  # 16 rows an example, one behind the pooling
+    tokens = dense_case("attention")  # 16 rows an example, one behind the pooling
     assert sorted(how(tokens)) == [DIRECT, *4 * [UNPACKED]]
     assert [direct_density(rows) for rows in (1, 2, 5, 100)] == [0.06, 0.03, 0.02, 0.012]
 
@@ -135,14 +155,13 @@ def test_a_batch_that_is_asked_for_decides(tmp_path):
 
 
 def test_int8_layers_of_several_rows_are_sparse_only_for_size():
-    _, inputs, _ = CASES["attention"]
-    dense = dense_tflite(attention(), "int8", inputs)
+    dense = dense_case("attention", "int8")
     assert how(dense).count("dense") == 4  # convolutions are slower there
     assert how(dense, optimize="size").count("dense") == 0
 
 
 def test_int8_kernels_of_unrolled_steps_are_sparse_only_for_size():
-    dense = dense_tflite(recurrent(), "int8", floats(8, 20, 32))
+    dense = dense_case("recurrent", "int8")
     assert how(dense).count("dense") == 2  # those of the LSTM
     assert how(dense, optimize="size").count("dense") == 0
 
