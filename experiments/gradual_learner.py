@@ -15,7 +15,7 @@ from lth_tf.errors import RunError
 from lth_tf.files import read_arrays, write_arrays, write_json
 from lth_tf.masking.model import get_masks, set_weights, strip_masks
 from lth_tf.methods.base import Ticket, Weights
-from lth_tf.methods.gradual import kept_weights
+from lth_tf.methods.densities import kept_weights
 from lth_tf.runs.history import Evaluation, History
 from lth_tf.tickets.find import network_rates, new_model, trainer_learner
 from lth_tf.tickets.learner import Setup, Trained

@@ -12,11 +12,12 @@ import numpy as np
 from lth_tf.cli.kept import programs_kept
 from lth_tf.errors import RunError, UsageError
 from lth_tf.files import atomic_path
+from lth_tf.units.graph import NoGraph
 
 from . import report, ticket
 from .arrays import part
 from .artifact import Artifact
-from .compaction.compact import NotCompactable, compact
+from .compaction.compact import compact
 from .config import ExportOptions
 from .finetuning.finetune import cluster_weights, quantization_aware
 from .formats import FORMATS, Format, WriteOptions
@@ -131,7 +132,7 @@ def _compacted(model: keras.Model, say: Callable[..., None]) -> keras.Model:
     """Returns the model without units that cannot matter, or as it is if it hides its layers."""
     try:
         small = compact(model)
-    except NotCompactable:
+    except NoGraph:
         say("Its layers cannot be followed from input to output: no units are removed.")
         return model
     before, after = _weights(model), _weights(small)

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from lth_tf.config import METHODS, SCOPES
+from lth_tf.config import GRANULARITIES, METHODS, SCOPES
 from lth_tf.errors import UsageError
 from lth_tf.options import Options, option
 
@@ -135,6 +135,10 @@ class PruneOptions(Options):
     validation_split: float = option(0.2, "Fraction of the examples held out, in (0, 1).")
     criterion: str = option("magnitude", "Which weights stay, by its name in lth_tf/pruning.")
     scope: str = option("layerwise", "How many weights each layer keeps: layerwise, global, ...")
+    granularity: str = option(
+        "weight",
+        "What is pruned as one: weight; channel, which is removed from the files; 1x4, 1x16, 2:4.",
+    )
     metric: str = option("", "Compiled metric to judge by. Default: the accuracy, or the first.")
     mode: str = option(
         "auto", "Which values of the metric are better.", choices=("auto", "min", "max")
@@ -159,6 +163,7 @@ class PruneOptions(Options):
         if not self.runs_dir:
             raise UsageError("Expected runs_dir to be a folder. Received: runs_dir=''.")
         SCOPES.get(self.scope)
+        GRANULARITIES.get(self.granularity)
         for name in self.formats:
             FORMATS.get(name)
         if self.formats and self.density == 1:

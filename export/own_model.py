@@ -233,6 +233,7 @@ def _callback(
     arguments: dict[str, Any] = {
         "criterion": options.criterion,
         "scope": options.scope,
+        "granularity": options.granularity,
         "metric": metric,
         "mode": options.mode,
         "seed": options.seed,

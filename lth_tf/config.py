@@ -13,6 +13,7 @@ METHODS = Registry("method", package="lth_tf.methods")
 CONTROLS = Registry("control", package="lth_tf.controls")
 CRITERIA = Registry("criterion", package="lth_tf.pruning")
 SCOPES = Registry("scope", package="lth_tf.pruning.scopes")
+GRANULARITIES = Registry("granularity", package="lth_tf.pruning.granularities")
 NETWORKS = Registry("network", package="lth_tf.networks")
 
 
@@ -56,12 +57,18 @@ class ProcedureConfig(Options):
         "(layerwise), ranked with all layers of that rate (global), or by layer densities "
         "(uniform, erk, smart_ratio).",
     )
+    granularity: str = option(
+        "weight",
+        "What is kept or pruned as one, by its name in lth_tf/pruning/granularities: weight, "
+        "channel (filters, units of dense layers, attention heads), 1x4, 1x16 (blocks), 2:4.",
+    )
     seed: int = option(0, "Seed; replicate k has seed + k.", minimum=0)
 
     def __post_init__(self) -> None:
         if callable(self.criterion):
             object.__setattr__(self, "criterion", CRITERIA.name_of(self.criterion))
         SCOPES.get(self.scope)
+        GRANULARITIES.get(self.granularity)
         super().__post_init__()
         if self.target_density and (not self.levels or hasattr(self.method, "final_density")):
             raise UsageError(
@@ -69,6 +76,12 @@ class ProcedureConfig(Options):
                 "final_density take that. "
                 f"Received: target_density={self.target_density:g}, levels={self.levels}, "
                 f"method={METHODS.name_of(type(self.method))}."
+            )
+        if self.granularity != "weight" and not self.method.takes_granularity:
+            raise UsageError(
+                f"Expected granularity=weight: {self.method.label()} chooses single weights. "
+                f"Received: granularity={self.granularity}. Use the method imp, oneshot, at_init "
+                "or one that continues from them."
             )
         self.method.check(self)
 

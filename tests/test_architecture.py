@@ -19,6 +19,7 @@ ROOMS = [
     {"methods", "controls", "training", "analysis", "to_tf_keras"},
     {"networks", "datasets"},
     {"pruning", "runs"},
+    {"units"},
     {"masking"},
     {"cli", "config"},
     {"options"},

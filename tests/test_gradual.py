@@ -20,7 +20,8 @@ from lth_tf.cli import program as program_end
 from lth_tf.config import NETWORKS
 from lth_tf.errors import RunError, UsageError
 from lth_tf.masking.model import set_masks, set_weights
-from lth_tf.methods.gradual import Gradual, kept_weights
+from lth_tf.methods.densities import kept_weights
+from lth_tf.methods.gradual import Gradual
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
 from lth_tf.tickets import procedure

@@ -16,7 +16,14 @@ from lth_tf import datasets, networks
 from lth_tf.analysis import ANALYSES
 from lth_tf.analysis.base import Subject
 from lth_tf.analysis.survey import survey
-from lth_tf.config import CONTROLS, CRITERIA, METHODS, ExperimentConfig, run_name
+from lth_tf.config import (
+    CONTROLS,
+    CRITERIA,
+    GRANULARITIES,
+    METHODS,
+    ExperimentConfig,
+    run_name,
+)
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
 from lth_tf.tickets.find import find_tickets
@@ -32,6 +39,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 NAMES = (
     "tiny",
     "product",
+    "fan_out",
     "from_scratch",
     "dead_units",
     "negated",
@@ -93,8 +101,9 @@ def test_files_in_their_rooms_are_found_and_tested_with_no_other_file_changed(ho
         "from experiments.figures import FIGURES; from export.formats import FORMATS;"
         "from lth_tf.analysis import ANALYSES;"
         "from lth_tf.datasets import DATASETS;"
-        "from lth_tf.config import CONTROLS, CRITERIA, METHODS, NETWORKS;"
-        "rooms = (NETWORKS, CRITERIA, METHODS, ANALYSES, CONTROLS, DATASETS, FIGURES, FORMATS);"
+        "from lth_tf.config import CONTROLS, CRITERIA, GRANULARITIES, METHODS, NETWORKS;"
+        "rooms = (NETWORKS, CRITERIA, GRANULARITIES, METHODS, ANALYSES, CONTROLS, DATASETS,"
+        "FIGURES, FORMATS);"
         "found = [room.names() for room in rooms];"
         f"assert all(n in names for n, names in zip({NAMES}, found, strict=True)), found"
     )
@@ -123,6 +132,7 @@ def examples(monkeypatch):
     registries = (
         networks.NETWORKS,
         CRITERIA,
+        GRANULARITIES,
         METHODS,
         ANALYSES,
         CONTROLS,
@@ -142,6 +152,7 @@ def test_every_recipe_has_an_example():
     assert [title for title, _, _ in EXAMPLES] == [
         "Add a network",
         "Add a pruning criterion",
+        "Add a granularity",
         "Add a method",
         "Add an analysis",
         "Add a control",

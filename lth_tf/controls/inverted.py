@@ -8,7 +8,6 @@ from lth_tf.controls.base import Control
 from lth_tf.masking.arrays import Masks
 from lth_tf.methods.base import Context, Weights
 from lth_tf.options import option
-from lth_tf.pruning.select import as_many
 from lth_tf.runs.stage import Stage
 
 
@@ -45,4 +44,4 @@ class Inverted(Control):
         criterion = CRITERIA.get(context.config.criterion)
         scores = criterion(context.to_prune(base, trained, level))
         lowest = {path: -scores[path] for path in masks}
-        return as_many(lowest, base, masks), origin, context.rewind
+        return context.units.as_many(lowest, base, masks), origin, context.rewind

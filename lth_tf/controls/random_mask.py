@@ -9,6 +9,7 @@ from lth_tf.controls.base import Control
 from lth_tf.masking.arrays import Masks
 from lth_tf.methods.base import Context, Weights
 from lth_tf.options import option
+from lth_tf.pruning.granularities.base import EVERY_WEIGHT
 
 
 @register("random")
@@ -44,14 +45,17 @@ class RandomMask(Control):
         The origin it is also where tickets continue from trained weights: those are 0 where
         they were pruned, which a random mask would mostly keep.
         """
-        random = shuffled(masks, context.generator(name, level, "mask"))
+        random = shuffled(masks, context.generator(name, level, "mask"), context)
         if self.random_mask_weights == "new":
             return random, context.new_weights(name, level, "init"), 0
         return random, context.run_dir.origin(), context.rewind
 
 
-def shuffled(masks: Masks, generator: np.random.Generator) -> Masks:
-    """Returns random masks that keep as many weights of each layer as `masks`."""
+def shuffled(masks: Masks, generator: np.random.Generator, context: Context) -> Masks:
+    """Returns random masks that keep as many weights, or units, of each layer as `masks`."""
+    if context.units is not EVERY_WEIGHT:
+        scores = {path: generator.random(mask.shape) for path, mask in masks.items()}
+        return context.units.as_many(scores, context.dense, masks)
     return {
         path: generator.permutation(mask.ravel()).reshape(mask.shape)
         for path, mask in masks.items()

@@ -146,7 +146,7 @@ def mask_once_there(
             for name in hooks:
                 delattr(layer, name)
             wanted = {id(weights[i]): rule for i, rule in zip(indices, rules, strict=True)}
-            mask_where(layers_of(layer), lambda _, variable: id(variable) in wanted, frozen=True)
+            mask_where(layers_of(layer), lambda _, variable: id(variable) in wanted, any_kind=True)
             for holder in (h for sub in layers_of(layer) if (h := holder_of(sub))):
                 for slot in holder.slots:
                     rule = wanted.get(id(slot.weight))
@@ -207,14 +207,14 @@ def _swap_class(layer: keras.layers.Layer) -> None:
 def mask_where(
     layers: Iterable[keras.layers.Layer],
     wanted: Callable[[keras.layers.Layer, keras.Variable], bool],
-    frozen: bool = False,
+    any_kind: bool = False,
 ) -> list[keras.Variable]:
     """Adds a mask of ones to each weight of the layers that is `wanted` and has none.
 
     Args:
         layers: composed layers and those below them.
         wanted: is given a layer and one of its weights.
-        frozen: mask weights that are not trainable too.
+        any_kind: mask biases, parameters of normalization and what is not trainable too.
 
     Returns:
         The weights that got one.
@@ -222,7 +222,7 @@ def mask_where(
     layers = list(layers)
     masked = []
     for layer in layers:
-        for variable in _maskable(layer, frozen):
+        for variable in _maskable(layer, any_kind):
             if wanted(layer, variable):
                 _add_mask(layer, variable)
                 masked.append(variable)
@@ -245,16 +245,18 @@ def _saves_its_layers(layer: keras.layers.Layer) -> bool:
         return False
 
 
-def _maskable(layer: keras.layers.Layer, frozen: bool) -> list[keras.Variable]:
-    return [
-        variable
-        for variable in _own_weights(layer)
-        if (variable.trainable or frozen or _is_adapted(layer))
+def _maskable(layer: keras.layers.Layer, any_kind: bool) -> list[keras.Variable]:
+    weights = [variable for variable in _own_weights(layer) if not is_masked(variable)]
+    return weights if any_kind else [v for v in weights if _is_kernel(layer, v)]
+
+
+def _is_kernel(layer: keras.layers.Layer, variable: keras.Variable) -> bool:
+    return (
+        (variable.trainable or _is_adapted(layer))
         and len(variable.shape) >= 2
         and not variable.name.endswith(_NEVER_MASKED)
         and not variable.name.startswith(_ADAPTER)
-        and not is_masked(variable)
-    ]
+    )
 
 
 def _own_weights(layer: keras.layers.Layer) -> list[keras.Variable]:

@@ -68,6 +68,21 @@ def mask_model(
     return model
 
 
+def mask_also(model: keras.Model, paths: Iterable[str]) -> None:
+    """Adds masks of ones to more weights of a masked model, of any kind, biases included.
+
+    Args:
+        model: a masked model.
+        paths: of weights; those that have masks keep them.
+    """
+    wanted = set(paths)
+    ids = {id(v) for path, v in weight_variables(model).items() if path in wanted}
+    with internals.variable_scope(model):
+        masked = mask_where(layers_of(model), lambda _, weight: id(weight) in ids, any_kind=True)
+    if masked:
+        internals.forget_compiled_functions(masked)
+
+
 def strip_masks(model: keras.Model) -> keras.Model:
     """Folds the masks into the weights and gives back the original classes, in place.
 

@@ -1,7 +1,7 @@
 """Pruning at initialization: the masks are chosen before any training."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -34,6 +34,8 @@ class AtInit(AtDensities):
         Lee et al. 2019, arXiv:1810.02340; Wang et al. 2020, arXiv:2002.07376; Tanaka et al.
         2020, arXiv:2006.05467; Frankle et al. 2021, arXiv:2009.08576.
     """
+
+    takes_granularity: ClassVar[bool] = True
 
     rounds: int = option(
         0,

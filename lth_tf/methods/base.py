@@ -12,6 +12,7 @@ from lth_tf.masking.arrays import Masks
 from lth_tf.methods.ticket import Ticket, Weights
 from lth_tf.options import Options
 from lth_tf.pruning.context import Network, OnDemand
+from lth_tf.pruning.granularities.base import EVERY_WEIGHT, Units
 from lth_tf.runs.stage import Stage
 from lth_tf.seeding import generator
 
@@ -37,6 +38,7 @@ class Context:
         rewind: how far the origin is trained, in iterations (epochs in `model.fit`).
         new_weights: returns a new initialization; its arguments name the random stream.
         network: gradients, for those who ask; None where there are no examples at hand.
+        units: what is kept or pruned as one.
     """
 
     config: "ProcedureConfig"
@@ -46,6 +48,7 @@ class Context:
     rewind: int
     new_weights: Callable[..., Weights]
     network: Network | None = None
+    units: Units = EVERY_WEIGHT
 
     def generator(self, *stream: str | int) -> np.random.Generator:
         """Returns a random stream of the run's seed."""
@@ -87,6 +90,7 @@ class Context:
             origin=OnDemand(self.run_dir.origin),
             stream=(self.config.seed, "prune", level),
             network=self.network,
+            units=self.units,
         )
 
 
@@ -99,9 +103,12 @@ class Method(Options):
     Attributes:
         finds_tickets: whether a level can win against the dense network; False where levels
             are not trained from a common origin, as in gradual pruning.
+        takes_granularity: whether it prunes through its context, and so whole channels or blocks
+            as well as single weights.
     """
 
     finds_tickets: ClassVar[bool] = True
+    takes_granularity: ClassVar[bool] = False
 
     def check(self, config: "ProcedureConfig") -> None:
         """Refuses a config that the method cannot work with; called when one is made.
@@ -122,13 +129,20 @@ class Method(Options):
         """Returns the number of the last level."""
         return config.levels
 
-    def plan(self, shapes: Shapes, rates: dict[str, float], config: "ProcedureConfig") -> list[int]:
+    def plan(
+        self,
+        shapes: Shapes,
+        rates: dict[str, float],
+        config: "ProcedureConfig",
+        units: Units = EVERY_WEIGHT,
+    ) -> list[int]:
         """Returns the number of weights remaining at levels 0, 1, ...
 
         Args:
             shapes: weight path -> shape; a number is that of a vector's weights.
             rates: weight path -> fraction of its remaining weights pruned a level.
             config: levels, criterion and scope.
+            units: what is kept or pruned as one.
 
         Raises:
             UsageError: if a layer would lose its last weight.

@@ -7,6 +7,7 @@ from lth_tf import pruning
 from lth_tf.errors import UsageError
 from lth_tf.methods.base import Method, Shapes
 from lth_tf.options import option
+from lth_tf.pruning.granularities.base import EVERY_WEIGHT, Units
 from lth_tf.pruning.select import size
 
 if TYPE_CHECKING:
@@ -43,16 +44,27 @@ class AtDensities(Method):
         """Returns None: a level needs no other."""
         return None
 
-    def plan(self, shapes: Shapes, rates: dict[str, float], config: "ProcedureConfig") -> list[int]:
+    def plan(
+        self,
+        shapes: Shapes,
+        rates: dict[str, float],
+        config: "ProcedureConfig",
+        units: Units = EVERY_WEIGHT,
+    ) -> list[int]:
         """Returns the number of weights remaining at levels 0, 1, ..."""
         total = sum(map(size, shapes.values()))
         unpruned = sum(size(shape) for path, shape in shapes.items() if not rates[path])
         levels = range(1, self.levels(config) + 1)
-        pools = [self.pools(level, shapes, rates, config) for level in levels]
+        pools = [self.pools(level, shapes, rates, config, units) for level in levels]
         return [total, *(unpruned + sum(kept for _, kept in p.values()) for p in pools)]
 
     def pools(
-        self, level: int, shapes: Shapes, rates: dict[str, float], config: "ProcedureConfig"
+        self,
+        level: int,
+        shapes: Shapes,
+        rates: dict[str, float],
+        config: "ProcedureConfig",
+        units: Units = EVERY_WEIGHT,
     ) -> dict[str, tuple[list[str], int]]:
         """Returns what is ranked together: pool -> paths of its weights, number of those kept.
 
@@ -61,13 +73,15 @@ class AtDensities(Method):
             shapes: weight path -> shape of every prunable weight.
             rates: weight path -> how the density is shared out; those of rate 0 are left out.
             config: scope.
+            units: what is kept or pruned as one.
 
         Raises:
             UsageError: if a layer would lose its last weight.
         """
         sizes = {path: size(shape) for path, shape in shapes.items()}
         after = self.rates_of(level, sizes, rates)
-        found = pruning.pools(sizes, after, shapes, config.scope)
+        whole = {name: size(shape) for name, shape in units.shapes(shapes).items()}
+        found = pruning.pools(whole, after, shapes, config.scope, units)
         for pool, (_, kept) in found.items():
             if not kept:
                 raise emptied(self.final_density[level - 1], pool)

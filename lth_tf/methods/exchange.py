@@ -17,6 +17,7 @@ from lth_tf.methods.densities import AtDensities
 from lth_tf.methods.hooks import Hooks
 from lth_tf.methods.scores import done
 from lth_tf.options import option
+from lth_tf.pruning.granularities.base import EVERY_WEIGHT, Units
 from lth_tf.seeding import stream_seed
 
 with lazy_imports():
@@ -60,10 +61,16 @@ class Exchange(AtDensities):
         SCOPES.get(self.layer_densities)
 
     def pools(
-        self, level: int, shapes: Shapes, rates: dict[str, float], config: "ProcedureConfig"
+        self,
+        level: int,
+        shapes: Shapes,
+        rates: dict[str, float],
+        config: "ProcedureConfig",
+        units: Units = EVERY_WEIGHT,
     ) -> dict[str, tuple[list[str], int]]:
         """Returns the number of weights kept by the densities of the method."""
-        return super().pools(level, shapes, rates, config.replace(scope=self.layer_densities))
+        config = config.replace(scope=self.layer_densities)
+        return super().pools(level, shapes, rates, config, units)
 
     def prepare(self, level: int, context: Context) -> tuple[Masks, Weights]:
         """Returns random masks and the origin."""

@@ -3,26 +3,27 @@
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
+from lth_tf.config import GRANULARITIES
 from lth_tf.errors import UsageError
 from lth_tf.lazy import lazy_imports
 from lth_tf.masking.arrays import Masks
 from lth_tf.methods import register
 from lth_tf.methods.base import Context, Ticket, Weights
-from lth_tf.methods.densities import AtDensities, kept_weights
+from lth_tf.methods.densities import AtDensities
+from lth_tf.methods.gradual_units import LargestUnits, LargestWeights
 from lth_tf.methods.hooks import Hooks
 from lth_tf.options import option
+from lth_tf.pruning.granularities.grouped import Grouped
 
 with lazy_imports():
     import tensorflow as tf
 
     from lth_tf.masking import model as masking
-    from lth_tf.training import largest
 
 if TYPE_CHECKING:
     import keras
 
     from lth_tf.config import ProcedureConfig
-    from lth_tf.masking.variables import Slot
 
 
 @register("gradual")
@@ -46,6 +47,7 @@ class Gradual(AtDensities):
     """
 
     finds_tickets: ClassVar[bool] = False
+    takes_granularity: ClassVar[bool] = True
 
     prune_begin: float = option(
         0.1, "Fraction of the training after which pruning begins.", minimum=0.0, below=1.0
@@ -64,7 +66,12 @@ class Gradual(AtDensities):
     prune_frequency: int = option(100, "Iterations from one pruning to the next.", minimum=1)
 
     def check(self, config: "ProcedureConfig") -> None:
-        """Refuses too short a training, and ranking the weights of all layers together."""
+        """Refuses too short a training, ranking all layers together, and patterns."""
+        if not GRANULARITIES.get(config.granularity).fixed:
+            raise UsageError(
+                "Expected a granularity whose units are known before training. Received: "
+                f"granularity={config.granularity}, method=gradual. Use the method oneshot or imp."
+            )
         if config.scope != "layerwise":
             raise UsageError(
                 "Expected scope=layerwise: gradual pruning prunes each layer by its own count. "
@@ -120,11 +127,14 @@ class Gradual(AtDensities):
         if not ticket.stage.level:
             return ticket.masks
         pruned = [path for path, rate in context.rates.items() if rate]
-        return ticket.masks | {path: (weights[path] != 0).astype("uint8") for path in pruned}
+        left = {path: (weights[path] != 0).astype("uint8") for path in pruned}
+        # A bias that is left may be 0: kernels tell which units are.
+        units = context.units.fold(left)
+        return ticket.masks | context.units.unfold(units, {p: context.dense[p] for p in left}, {})
 
 
 class GradualHooks(Hooks):
-    """Prunes to exact counts, before the updates that the schedule names.
+    """Prunes to exact counts of weights or units, before the updates that the schedule names.
 
     What is pruned stays pruned: of equal weights the first are kept.
 
@@ -143,23 +153,30 @@ class GradualHooks(Hooks):
         config: "ProcedureConfig",
     ):
         self._method = method
-        self._rates = rates
+        self._config = config
         self._iterations = config.known_iterations()
         self._prunings = method.prunings(config.known_iterations())
+        units = GRANULARITIES.get(config.granularity)().units(model)
         slots = masking.masked_slots(model)
-        self._sizes = {path: slot.mask.value.shape.num_elements() for path, slot in slots.items()}
-        self._slots = {path: slot for path, slot in slots.items() if rates[path]}
+        self._largest = (
+            LargestUnits(slots, rates, units)
+            if isinstance(units, Grouped)
+            else LargestWeights(slots, rates)
+        )
+        self._sizes = self._largest.sizes
         # As many as there are: nothing is pruned, as at level 0 and of controls.
-        self._kept = {path: tf.Variable(self._sizes[path], trainable=False) for path in self._slots}
-        self.variables = [*self._kept.values(), *(slot.mask for slot in self._slots.values())]
+        self._kept = {
+            name: tf.Variable(self._sizes[name], trainable=False) for name in self._largest.pruned
+        }
+        masks = [slot.mask for slot in self._largest.slots.values()]
+        self.variables = [*self._kept.values(), *masks]
 
     def begin(self, ticket: Ticket) -> None:
-        """Sets how many weights of each layer the stage keeps in the end."""
+        """Sets how many weights, or units, of each layer the stage keeps in the end."""
         kept = dict(self._sizes)
         self.early_stop_from = 0
         if ticket.stage.level and not ticket.stage.control:
-            density = self._method.final_density[ticket.stage.level - 1]
-            kept |= kept_weights(self._sizes, self._rates, density)
+            kept |= self._largest.final(self._method, ticket.stage.level, self._config)
             self.early_stop_from = self._method.settled(self._iterations)
         for path, variable in self._kept.items():
             variable.assign(kept[path])
@@ -174,29 +191,16 @@ class GradualHooks(Hooks):
         share = tf.ones_like(way) if at_once else 1 - (1 - way) ** 3
 
         def prune() -> "tf.Tensor":
-            for path, slot in self._slots.items():
-                size, kept = self._sizes[path], self._kept[path]
+            counts = {}
+            for name, kept in self._kept.items():
+                size = self._sizes[name]
                 now = size - tf.cast(tf.round(share * tf.cast(size - kept, tf.float32)), tf.int32)
-                _keep_largest(slot, tf.where(update == last, kept, now))
+                counts[name] = tf.where(update == last, kept, now)
+            self._largest.keep(counts)
             return tf.constant(True)
 
         tf.cond(pruning, prune, lambda: tf.constant(False))
 
     def after_update(self, iteration: "tf.Tensor", gradients: object) -> None:
         """Zeroes what the optimizer's momentum has moved of the pruned weights."""
-        for slot in self._slots.values():
-            _zero_pruned(slot)
-
-
-def _keep_largest(slot: "Slot", count: "tf.Tensor") -> None:
-    weight = slot.weight.value
-    # Pruned weights are 0; below any that is kept, even one that is 0 itself.
-    mask = tf.cast(slot.mask.value, tf.bool)
-    kept = largest.largest(tf.where(mask, tf.abs(weight), -1.0), count)
-    slot.mask.assign(tf.cast(mask & kept, slot.mask.dtype))
-    _zero_pruned(slot)
-
-
-def _zero_pruned(slot: "Slot") -> None:
-    weight = slot.weight.value
-    slot.weight.assign(weight * tf.cast(slot.mask.value, weight.dtype))
+        self._largest.zero_pruned()

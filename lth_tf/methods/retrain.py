@@ -11,6 +11,7 @@ from lth_tf.masking.arrays import Masks, check_same_weights, remaining
 from lth_tf.methods import register
 from lth_tf.methods.base import Context, Method, Shapes, Weights
 from lth_tf.options import option
+from lth_tf.pruning.granularities.base import EVERY_WEIGHT, Units
 from lth_tf.pruning.select import size
 from lth_tf.runs import rewinding
 from lth_tf.runs.run_dir import RunDir
@@ -67,7 +68,13 @@ class Retrain(Method):
         """Returns None: masks come from the other run."""
         return None
 
-    def plan(self, shapes: Shapes, rates: dict[str, float], config: "ProcedureConfig") -> list[int]:
+    def plan(
+        self,
+        shapes: Shapes,
+        rates: dict[str, float],
+        config: "ProcedureConfig",
+        units: Units = EVERY_WEIGHT,
+    ) -> list[int]:
         """Returns the number of weights at levels 0, 1, ...
 
         Raises:

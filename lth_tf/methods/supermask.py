@@ -10,6 +10,7 @@ from lth_tf.methods import register
 from lth_tf.methods.base import Method, Shapes, Ticket
 from lth_tf.methods.scores import ScoreHooks
 from lth_tf.options import option
+from lth_tf.pruning.granularities.base import EVERY_WEIGHT, Units
 from lth_tf.pruning.select import size
 
 with lazy_imports():
@@ -61,7 +62,13 @@ class Supermask(Method):
         """Returns None: a supermask needs no other level."""
         return None
 
-    def plan(self, shapes: Shapes, rates: dict[str, float], config: "ProcedureConfig") -> list[int]:
+    def plan(
+        self,
+        shapes: Shapes,
+        rates: dict[str, float],
+        config: "ProcedureConfig",
+        units: Units = EVERY_WEIGHT,
+    ) -> list[int]:
         """Returns the number of weights at level 0, and the most that level 1 can keep."""
         return [sum(map(size, shapes.values()))] * 2
 

@@ -1,13 +1,14 @@
 """What methods share that train a network, prune it, and train again."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from lth_tf import pruning
 from lth_tf.errors import UsageError
 from lth_tf.masking.arrays import Masks
 from lth_tf.methods.base import Context, Method, Shapes, Weights
 from lth_tf.options import option
+from lth_tf.pruning.granularities.base import EVERY_WEIGHT, Units
 from lth_tf.runs.stage import Stage
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True)
 class TrainAndPrune(Method):
     """Trains, prunes what the criterion scores lowest, and trains what is left."""
+
+    takes_granularity: ClassVar[bool] = True
 
     rewind: str = option(
         "iteration",
@@ -52,10 +55,21 @@ class TrainAndPrune(Method):
                 f"rewind=auto, rewind_iteration={self.rewind_iteration}."
             )
 
-    def plan(self, shapes: Shapes, rates: dict[str, float], config: "ProcedureConfig") -> list[int]:
+    def plan(
+        self,
+        shapes: Shapes,
+        rates: dict[str, float],
+        config: "ProcedureConfig",
+        units: Units = EVERY_WEIGHT,
+    ) -> list[int]:
         """Returns the number of weights remaining at levels 0, 1, ..."""
         return pruning.plan(
-            shapes, rates, levels=config.levels, scope=config.scope, cumulative=self.one_shot
+            shapes,
+            rates,
+            levels=config.levels,
+            scope=config.scope,
+            cumulative=self.one_shot,
+            units=units,
         )
 
     def origin_iteration(self, config: "ProcedureConfig") -> int | None:

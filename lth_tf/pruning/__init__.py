@@ -18,6 +18,7 @@ from lth_tf.errors import UsageError
 from lth_tf.masking.arrays import Masks
 from lth_tf.pruning import select
 from lth_tf.pruning.context import PruningContext
+from lth_tf.pruning.granularities.base import EVERY_WEIGHT, Units
 
 register = CRITERIA.register
 
@@ -47,8 +48,9 @@ def prune(
     masks = context.masks
     pruned = {path: mask for path, mask in masks.items() if rates[path]}
     scores = score(dataclasses.replace(context, masks=pruned), criterion)
+    units = context.units
     del context  # and its weights, which may be as large as the scores
-    pruned = choose(scores, pruned, rates, scope, base)
+    pruned = choose(scores, pruned, rates, scope, base, units)
     for path, mask in pruned.items():
         if not mask.any() and masks[path].any():
             raise UsageError(_emptied(path, level))
@@ -86,6 +88,7 @@ def choose(
     rates: Mapping[str, float | Fraction],
     scope: str,
     base: Masks | None = None,
+    units: Units = EVERY_WEIGHT,
 ) -> Masks:
     """Returns masks without the lowest scores.
 
@@ -95,6 +98,8 @@ def choose(
         rates: weight path -> fraction of the remaining weights to prune.
         scope: how many weights each layer keeps, by its name.
         base: masks whose weights the rates are fractions of; None for `masks`.
+        units: what is kept or pruned as one. A rate's number of weights is rounded to whole
+            units, halves to an even number of them.
 
     Example:
     >>> masks = choose({"w": np.arange(4.0)}, {"w": np.ones(4, np.uint8)}, {"w": 0.5}, "layerwise")
@@ -103,12 +108,16 @@ def choose(
     """
     rates = {path: rates[path] for path in masks}
     shapes = {path: mask.shape for path, mask in masks.items()}
-    counts = {path: int(np.count_nonzero(mask)) for path, mask in (base or masks).items()}
-    result: Masks = {}
-    for paths, kept in pools(counts, rates, shapes, scope).values():
-        now = {path: masks[path] for path in paths}
-        number = sum(int(np.count_nonzero(mask)) for mask in now.values()) - kept
-        result |= select.lowest(scores, now, max(0, number))
+    left, values = units.fold(masks), units.score(scores, masks)
+    sizes = {name: units.sizes(name) for name in left}
+    before = left if base is None else units.fold({path: base[path] for path in masks})
+    counts = {name: select.weigh(mask, sizes[name]) for name, mask in before.items()}
+    chosen: Masks = {}
+    for names, kept in pools(counts, rates, shapes, scope, units).values():
+        now = {name: left[name] for name in names}
+        number = sum(select.weigh(mask, sizes[name]) for name, mask in now.items()) - kept
+        chosen |= select.lowest(values, now, max(0, number), sizes)
+    result = units.unfold(chosen, masks, scores)
     return {path: result[path] for path in masks}
 
 
@@ -117,23 +126,30 @@ def pools(
     rates: Mapping[str, float | Fraction],
     shapes: Mapping[str, int | tuple[int, ...]],
     scope: str,
+    units: Units = EVERY_WEIGHT,
 ) -> dict[str, tuple[list[str], int]]:
-    """Returns what is ranked together: pool -> paths of its weights, number of those kept.
+    """Returns what is ranked together: pool -> names of its units, number of weights kept.
 
     Args:
-        sizes: weight path -> number of weights that the rates are fractions of.
+        sizes: name of units -> number of weights that the rates are fractions of.
         rates: weight path -> fraction of them to prune.
         shapes: weight path -> shape of the whole weight.
         scope: how many weights each layer keeps, by its name.
+        units: what is kept or pruned as one; names are weight paths where each is by itself.
     """
     rule = SCOPES.get(scope)()
+    rates, shapes = units.rates(rates), units.shapes(shapes)
     found = rule.pools(rates)
+    before = {pool: sum(sizes[path] for path in paths) for pool, paths in found.items()}
     kept = rule.kept(
-        {pool: sum(sizes[path] for path in paths) for pool, paths in found.items()},
+        before,
         {pool: rates[paths[0]] for pool, paths in found.items()},
         {pool: [shapes[path] for path in paths] for pool, paths in found.items()},
     )
-    return {pool: (paths, kept[pool]) for pool, paths in found.items()}
+    return {
+        pool: (names, _whole(units, names, before[pool], kept[pool]))
+        for pool, names in found.items()
+    }
 
 
 def layer_rates(
@@ -190,8 +206,12 @@ def plan(
     levels: int,
     scope: str,
     cumulative: bool = False,
+    units: Units = EVERY_WEIGHT,
 ) -> list[int]:
     """Returns the number of weights remaining at levels 0, 1, ..., levels.
+
+    Of units of unequal size that are ranked together it is what is aimed at: half a unit more
+    or less is left.
 
     Args:
         shapes: weight path -> shape; a number is that of a vector's weights.
@@ -199,13 +219,15 @@ def plan(
         levels: number of the last level.
         scope: how many weights each layer keeps, by its name.
         cumulative: every level is pruned from the dense network, not from the one before.
+        units: what is kept or pruned as one.
 
     Raises:
         UsageError: if a layer would lose its last weight.
     """
     total = sum(select.size(shape) for shape in shapes.values())
     # Layers of rate 0 are left as they are, whatever the scope.
-    rates = {path: rate for path, rate in rates.items() if rate}
+    rates = {name: float(rate) for name, rate in units.rates(rates).items() if rate}
+    shapes = units.shapes(shapes)
     rule = SCOPES.get(scope)()
     paths = rule.pools(rates)
     by_pool = {pool: [shapes[path] for path in found] for pool, found in paths.items()}
@@ -216,11 +238,22 @@ def plan(
         rounds, before = (level, dense) if cumulative else (1, now)
         after = {pool: select.rate_after(rounds, rate) for pool, rate in of_pool.items()}
         now = rule.kept(before, after, by_pool)
+        now = {pool: _whole(units, paths[pool], before[pool], left) for pool, left in now.items()}
         for pool, left in now.items():
             if left == 0:
                 raise UsageError(_emptied(pool, level))
         totals.append(total - sum(dense.values()) + sum(now.values()))
     return totals
+
+
+def _whole(units: Units, names: list[str], before: int, kept: int) -> int:
+    """Returns how many weights of so many stay, in whole units where they are of one size."""
+    kept = max(kept, sum(map(units.least, names)))
+    sizes = np.unique(np.concatenate([np.ravel(units.sizes(name)) for name in names]))
+    sizes = sizes[sizes > 0]
+    if len(sizes) > 1:
+        return kept
+    return before - select.whole(before - kept, int(sizes[0])) * int(sizes[0])
 
 
 def _emptied(path: str, level: int) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from lth_tf.errors import UsageError
 from lth_tf.masking.arrays import Masks
+from lth_tf.pruning.granularities.base import EVERY_WEIGHT, Units
 from lth_tf.seeding import generator
 
 Arrays = dict[str, np.ndarray]
@@ -85,6 +86,7 @@ class PruningContext:
         origin: path -> float array of every weight that training started from.
         stream: seed and name of the random stream.
         network: derivatives of the loss, for criteria that ask for them.
+        units: what is kept or pruned as one.
     """
 
     masks: Masks
@@ -92,6 +94,7 @@ class PruningContext:
     origin: Mapping[str, np.ndarray]
     stream: tuple[int, *tuple[str | int, ...]] = (0,)
     network: Network | None = None
+    units: Units = EVERY_WEIGHT
 
     def generator(self, path: str) -> np.random.Generator:
         """Returns the random stream of one weight."""

@@ -1,6 +1,7 @@
 """Which weights go: exact counts of the lowest scores, never a threshold."""
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
 
 import numpy as np
@@ -42,8 +43,35 @@ def _exact(rate: float | Fraction) -> Fraction:
     return rate if isinstance(rate, Fraction) else Fraction(repr(float(rate)))
 
 
-def lowest(scores: dict[str, np.ndarray], masks: Masks, number: int) -> Masks:
-    """Returns the masks without their `number` lowest-scored weights.
+def whole(number: int, size: int) -> int:
+    """Returns the number of units of a size that come nearest to a number of weights.
+
+    Example:
+    >>> whole(25, 10), whole(35, 10), whole(36, 10)
+    (2, 4, 4)
+    """
+    return round(Fraction(number, size))
+
+
+def weigh(mask: np.ndarray, size: int | np.ndarray) -> int:
+    """Returns the number of weights of the units that a mask keeps.
+
+    Args:
+        mask: uint8 array of units.
+        size: weights of a unit, or of each.
+    """
+    if isinstance(size, np.ndarray):
+        return int(size[mask != 0].sum())
+    return int(np.count_nonzero(mask)) * size
+
+
+def lowest(
+    scores: dict[str, np.ndarray],
+    masks: Masks,
+    number: int,
+    sizes: Mapping[str, int | np.ndarray] | None = None,
+) -> Masks:
+    """Returns the masks without their `number` lowest-scored weights, or units of weights.
 
     All layers are ranked together. Equal scores are pruned in the order of their
     layer and index.
@@ -51,7 +79,9 @@ def lowest(scores: dict[str, np.ndarray], masks: Masks, number: int) -> Masks:
     Args:
         scores: weight path -> float array; higher is kept longer.
         masks: weight path -> uint8 array, same keys and shapes; 1 keeps. Not changed.
-        number: how many to prune, at most as many as remain.
+        number: how many weights to prune, at most as many as remain.
+        sizes: path -> number of weights of a unit, or of each unit; None for 1. As many units
+            are pruned as come nearest to `number`; of two that do, the even number of them.
 
     Returns:
         New masks.
@@ -67,6 +97,8 @@ def lowest(scores: dict[str, np.ndarray], masks: Masks, number: int) -> Masks:
     """
     if number == 0:
         return {path: mask.copy() for path, mask in masks.items()}
+    if sizes is not None and any(np.any(sizes[path] != 1) for path in masks):
+        return _lowest_units(scores, masks, number, sizes)
     values = _remaining_scores(scores, masks)
     if number > values.size:
         raise ValueError(
@@ -87,6 +119,32 @@ def lowest(scores: dict[str, np.ndarray], masks: Masks, number: int) -> Masks:
         ties -= equal.size
         kept.reshape(-1)[equal] = False
         result[path] = kept.view(np.uint8)
+    return result
+
+
+def _lowest_units(
+    scores: dict[str, np.ndarray],
+    masks: Masks,
+    number: int,
+    sizes: Mapping[str, int | np.ndarray],
+) -> Masks:
+    values = _remaining_scores(scores, masks)
+    if np.isnan(values).any():
+        raise ValueError("Expected a score for every remaining weight. Received: NaN.")
+    parts = [np.broadcast_to(sizes[path], mask.shape)[mask != 0] for path, mask in masks.items()]
+    order = np.argsort(values, kind="stable")
+    pruned = np.concatenate([[0], np.cumsum(np.concatenate(parts)[order], dtype=np.int64)])
+    off = np.abs(pruned - number)
+    nearest = np.flatnonzero(off == off.min())
+    count = nearest[nearest % 2 == 0][0] if (nearest % 2 == 0).any() else nearest[0]
+    kept = np.ones(values.size, np.uint8)
+    kept[order[:count]] = 0
+    result, start = {}, 0
+    for path, mask in masks.items():
+        result[path] = mask.copy()
+        end = start + np.count_nonzero(mask)
+        result[path][mask != 0] = kept[start:end]
+        start = int(end)
     return result
 
 

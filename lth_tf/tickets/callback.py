@@ -9,17 +9,11 @@ import keras
 import numpy as np
 
 from lth_tf import pruning
-from lth_tf.config import FitConfig
+from lth_tf.config import GRANULARITIES, FitConfig
 from lth_tf.errors import UsageError
 from lth_tf.masking.arrays import Masks, check_same_weights
 from lth_tf.masking.groups import weight_groups
-from lth_tf.masking.model import (
-    get_masks,
-    get_weights,
-    mask_model,
-    set_masks,
-    set_weights,
-)
+from lth_tf.masking.model import get_masks, get_weights, mask_model, set_masks, set_weights
 from lth_tf.methods.base import Method
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import ORIGIN, Stage
@@ -77,7 +71,8 @@ class TicketCallback(keras.callbacks.Callback):
             `IMP(strategy="oneshot", start="continue")`.
         criterion: which weights stay: a name out of lth_tf/pruning, e.g. "magnitude", or a
             function of a `PruningContext`.
-        scope: "layerwise", or "global" to rank all weights of the same rate together.
+        scope: "layerwise", or "global" to rank all of the same rate together.
+        granularity: what goes as one: a name out of lth_tf/pruning/granularities, e.g. "channel".
         skip: what is left unmasked, see `mask_model`.
         rewind_epoch: every level starts from the weights after this many epochs, which
             are trained first; 0 is before training. Optimizer and learning-rate schedule
@@ -124,6 +119,7 @@ class TicketCallback(keras.callbacks.Callback):
         method: str | Method = "imp",
         criterion: str | Callable = "magnitude",
         scope: str = "layerwise",
+        granularity: str = "weight",
         skip: Iterable[str] | Callable[[str], bool] = (),
         rewind_epoch: int = 0,
         test_data: Any = None,
@@ -143,6 +139,7 @@ class TicketCallback(keras.callbacks.Callback):
             levels=levels,
             method=method,
             scope=scope,
+            granularity=granularity,
             rewind_epoch=rewind_epoch,
             metric=metric or "",
             mode=mode,
@@ -178,6 +175,7 @@ class TicketCallback(keras.callbacks.Callback):
         super().set_model(model)
         check_strategy(model)
         mask_model(model, self._skip)
+        self._units = GRANULARITIES.get(self._config.granularity)().units(model)
         self._level_callbacks.set_model(model)
 
     def set_params(self, params: dict[str, Any]) -> None:
@@ -281,7 +279,7 @@ class TicketCallback(keras.callbacks.Callback):
         # Broadcast, ones take no memory.
         dense = {p: np.broadcast_to(np.uint8(1), m.shape) for p, m in get_masks(self.model).items()}
         rates = pruning.layer_rates(weight_groups(self.model), self._prune_rates)
-        self._rates = rates = scaled_rates(self._config, dense, rates)
+        self._rates = rates = scaled_rates(self._config, dense, self._units.shared(rates))
         config = dataclasses.replace(
             self._config,
             network=self.model.name,
@@ -289,7 +287,8 @@ class TicketCallback(keras.callbacks.Callback):
             iterations=(batches_an_epoch(fit) or 0) * self._config.epochs_per_level or None,
             judged_on="validation data" if self._test_data is None else "test data",
         )
-        config = without_idle_levels(config, dense, rates, print if self._verbose else str)
+        say = print if self._verbose else str
+        config = without_idle_levels(config, dense, rates, say, self._units)
         self._config = self._config.replace(levels=config.levels)
         self._procedure = Procedure(
             config,
@@ -300,6 +299,7 @@ class TicketCallback(keras.callbacks.Callback):
             new_weights=lambda *stream: new_weights(self.model, config.seed, *stream),
             rewind=config.rewind_epoch,
             network=derivatives(self.model, fit, config.seed),
+            units=self._units,
         )
         return config
 

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 import keras
 
 from lth_tf import networks, pruning
-from lth_tf.config import ExperimentConfig
+from lth_tf.config import GRANULARITIES, ExperimentConfig, ProcedureConfig
 from lth_tf.datasets import Data
 from lth_tf.errors import UsageError
 from lth_tf.masking.model import get_masks, get_weights
 from lth_tf.methods.base import Weights
 from lth_tf.methods.hooks import Hooks
+from lth_tf.pruning.granularities.base import Units
 from lth_tf.runs.provenance import data_record, provenance
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import ORIGIN
@@ -81,7 +82,11 @@ def find_tickets(
     check_data(config, data)
     model = new_model(config, data, "init")
     config = without_idle_levels(
-        config, get_masks(model), network_rates(config, model), warnings.warn
+        config,
+        get_masks(model),
+        network_rates(config, model),
+        warnings.warn,
+        units_of(config, model),
     )
     with contextlib.ExitStack() as stack:
         if not isinstance(run_dir, RunDir):
@@ -198,13 +203,24 @@ def network_procedure(
         new_weights=new_weights,
         rewind=rewind if found is None else found,
         network=DataDerivatives(lambda: new_model(config, data, "init"), data, config),
+        units=units_of(config, model),
     )
 
 
 def network_rates(config: ExperimentConfig, model: keras.Model) -> dict[str, float]:
     """Returns weight path -> fraction of its remaining weights pruned a level."""
-    rates = pruning.layer_rates(networks.groups(model), config.prune_rates())
+    units = units_of(config, model)
+    rates = units.shared(pruning.layer_rates(networks.groups(model), config.prune_rates()))
     return scaled_rates(config, get_masks(model), rates)
+
+
+def units_of(config: ProcedureConfig, model: keras.Model) -> Units:
+    """Returns what of a masked model is kept or pruned as one; masks what goes with kernels.
+
+    Raises:
+        UsageError: if there is no such granularity, or it finds no units in the model.
+    """
+    return GRANULARITIES.get(config.granularity)().units(model)
 
 
 def new_model(config: ExperimentConfig, data: Data, *stream: str | int) -> keras.Model:
@@ -219,6 +235,8 @@ def new_model(config: ExperimentConfig, data: Data, *stream: str | int) -> keras
         UsageError: if there is no such network.
     """
     seed = stream_seed(config.seed, *stream)
-    return networks.build(
+    model = networks.build(
         config.network, data.image_shape, data.classes, seed, dropout_rate=config.dropout_rate
     )
+    units_of(config, model)
+    return model

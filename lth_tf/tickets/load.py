@@ -5,7 +5,7 @@ import os
 import keras
 
 from lth_tf import networks
-from lth_tf.config import FitConfig
+from lth_tf.config import GRANULARITIES, FitConfig
 from lth_tf.datasets import Preprocessing
 from lth_tf.errors import UsageError
 from lth_tf.files import damaged
@@ -92,7 +92,9 @@ def new_network(run_dir: RunDir) -> keras.Model:
         shape, classes = tuple(provenance["data"]["image_shape"]), provenance["data"]["classes"]
     except (KeyError, TypeError) as error:
         raise UsageError(damaged(run_dir.path / "config.json", f"no {error}")) from error
-    return networks.build(config.network, shape, classes, config.seed, config.dropout_rate)
+    model = networks.build(config.network, shape, classes, config.seed, config.dropout_rate)
+    GRANULARITIES.get(config.granularity)().units(model)
+    return model
 
 
 def winning_level(run_dir: RunDir, tolerance: float | None = None) -> int:

@@ -11,6 +11,7 @@ from lth_tf.masking.arrays import Masks
 from lth_tf.methods.base import Context, Ticket, Weights
 from lth_tf.methods.densities import rates_to
 from lth_tf.pruning.context import Network
+from lth_tf.pruning.granularities.base import EVERY_WEIGHT, Units
 from lth_tf.runs.history import History
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import FORK, ORIGIN, SEARCH, Stage
@@ -32,6 +33,7 @@ class Procedure:
         new_weights: returns another initialization; its arguments name the random stream.
         rewind: how far the origin is trained, in the driver's unit (iterations, epochs).
         network: derivatives of the loss, for criteria that ask for them.
+        units: what is kept or pruned as one.
 
     Attributes:
         plan: number of weights remaining at levels 0, 1, ...
@@ -54,13 +56,14 @@ class Procedure:
         new_weights: Callable[..., Weights],
         rewind: int = 0,
         network: Network | None = None,
+        units: Units = EVERY_WEIGHT,
     ):
         self._config = config
         self._method = config.method
         self._run_dir = run_dir
         self._initial = initial
-        self._context = Context(config, rates, dense, run_dir, rewind, new_weights, network)
-        self.plan = plan(config, dense, rates)
+        self._context = Context(config, rates, dense, run_dir, rewind, new_weights, network, units)
+        self.plan = plan(config, dense, rates, units)
 
     def stages(self) -> list[Stage]:
         """Returns all stages in the order in which they are trained."""
@@ -134,19 +137,23 @@ class Procedure:
         self._run_dir.save_stage(ticket.stage, masks, weights, history)
 
 
-def plan(config: ProcedureConfig, dense: Masks, rates: dict[str, float]) -> list[int]:
+def plan(
+    config: ProcedureConfig, dense: Masks, rates: dict[str, float], units: Units = EVERY_WEIGHT
+) -> list[int]:
     """Returns the number of weights remaining at levels 0, 1, ... of a config's method.
 
     Args:
         config: method, levels, criterion and scope.
         dense: weight path -> array of a prunable weight's shape.
         rates: weight path -> fraction of its remaining weights pruned a level.
+        units: what is kept or pruned as one.
 
     Raises:
         UsageError: if a layer would lose its last weight, or the criterion is unknown.
     """
     CRITERIA.get(config.criterion)
-    return config.method.plan({p: np.shape(mask) for p, mask in dense.items()}, rates, config)
+    shapes = {path: np.shape(mask) for path, mask in dense.items()}
+    return config.method.plan(shapes, rates, config, units)
 
 
 def scaled_rates(
@@ -172,7 +179,11 @@ _Config = TypeVar("_Config", bound=ProcedureConfig)
 
 
 def without_idle_levels(
-    config: _Config, dense: Masks, rates: dict[str, float], say: Callable[[str], object]
+    config: _Config,
+    dense: Masks,
+    rates: dict[str, float],
+    say: Callable[[str], object],
+    units: Units = EVERY_WEIGHT,
 ) -> _Config:
     """Returns a config without the last levels, if nothing is left to prune at them.
 
@@ -181,11 +192,12 @@ def without_idle_levels(
         dense: weight path -> array of a prunable weight's shape.
         rates: weight path -> fraction of its remaining weights pruned a level.
         say: is told of the levels that are left out.
+        units: what is kept or pruned as one.
 
     Raises:
         UsageError: if a layer would lose its last weight, or the criterion is unknown.
     """
-    sizes = plan(config, dense, rates)
+    sizes = plan(config, dense, rates, units)
     last = len(sizes) - 1
     while last and sizes[last] == sizes[last - 1]:
         last -= 1

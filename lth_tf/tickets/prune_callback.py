@@ -10,14 +10,16 @@ import keras
 import numpy as np
 
 from lth_tf import pruning
-from lth_tf.config import CRITERIA, SCOPES
+from lth_tf.config import CRITERIA, GRANULARITIES, SCOPES
 from lth_tf.errors import RunError, UsageError
 from lth_tf.masking.arrays import Masks
 from lth_tf.masking.model import get_masks, get_weights, mask_model, set_masks, zero_pruned
 from lth_tf.methods.base import Weights
 from lth_tf.methods.gradual import Gradual
 from lth_tf.pruning.context import OnDemand, PruningContext
+from lth_tf.pruning.granularities.base import EVERY_WEIGHT
 from lth_tf.pruning.schedule import SCHEDULES, Schedule, count
+from lth_tf.pruning.select import size
 from lth_tf.tickets.callback import TicketCallback
 from lth_tf.tickets.running_fit import running_fit
 
@@ -60,6 +62,9 @@ class PruneCallback(keras.callbacks.Callback):
             refused.
         scope: how many weights each layer keeps: "layerwise", "global" to rank all together,
             or a name out of lth_tf/pruning/scopes.
+        granularity: what is kept or pruned as one: a name out of lth_tf/pruning/granularities,
+            e.g. "channel", which `export.compact` removes. Numbers are rounded to whole units;
+            layers without any, such as outputs whose channels stay, are left dense.
         skip: what is left unmasked, see `mask_model`.
         seed: seed of random criteria.
         verbose: 1 prints a line when training begins and when it ends.
@@ -90,6 +95,7 @@ class PruneCallback(keras.callbacks.Callback):
         schedule: str = "polynomial",
         criterion: str | Callable = "magnitude",
         scope: str = "layerwise",
+        granularity: str = "weight",
         skip: Iterable[str] | Callable[[str], bool] = (),
         seed: int = 0,
         verbose: int = 1,
@@ -104,6 +110,7 @@ class PruneCallback(keras.callbacks.Callback):
             )
         CRITERIA.get(criterion)
         SCOPES.get(scope)
+        self._granularity = GRANULARITIES.get(granularity)()
         self._densities = float(initial_density), float(final_density)
         self._steps = begin_step, end_step, frequency
         self._kind = schedule
@@ -118,6 +125,7 @@ class PruneCallback(keras.callbacks.Callback):
         """Masks the model, before `fit` compiles its training step."""
         super().set_model(model)
         mask_model(model, self._skip)
+        self._units = self._granularity.units(model)
         if model is not self._pruned_model:
             self._pruned_model = model
             self._made: Schedule | None = None
@@ -129,7 +137,8 @@ class PruneCallback(keras.callbacks.Callback):
             self._made = self._make_schedule()
         self._check_others(running_fit(self.model))
         masks = get_masks(self.model)
-        self._sizes = {path: mask.size for path, mask in masks.items()}
+        can_go = self._units.shared(dict.fromkeys(masks, 1.0))
+        self._sizes = {path: mask.size for path, mask in masks.items() if can_go[path]}
         self._density = _density(masks)
         self._last: int | None = None
         self._check_final_density(masks)
@@ -191,13 +200,20 @@ class PruneCallback(keras.callbacks.Callback):
         scores = self._score(masks, weights, step)
         _check_finite(scores, masks, step)
         scores = _with_one_kept(scores, masks)
-        masks = pruning.choose(scores, masks, self._rates(density), self._scope, base=dense)
+        masks = masks | pruning.choose(
+            {path: scores[path] for path in self._sizes},
+            {path: masks[path] for path in self._sizes},
+            self._rates(density),
+            self._scope,
+            base=dense,
+            units=self._units,
+        )
         set_masks(model, masks)
         self._density = _density(masks)
 
     def _rates(self, density: Fraction) -> dict[str, Fraction]:
         """Returns weight path -> fraction of the weight that is pruned."""
-        if self._scope != "layerwise":
+        if self._scope != "layerwise" or self._units is not EVERY_WEIGHT:
             return dict.fromkeys(self._sizes, 1 - density)
         # Of a layer's own count, or halves would be rounded the other way.
         return {
@@ -210,6 +226,7 @@ class PruneCallback(keras.callbacks.Callback):
             trained=weights,
             origin=OnDemand(_no_origin),
             stream=(self._seed, "prune", step),
+            units=self._units,
         )
         return pruning.score(context, self._criterion)
 
@@ -262,10 +279,12 @@ class PruneCallback(keras.callbacks.Callback):
 
     def _check_final_density(self, masks: Masks) -> None:
         final = self._schedule.final
-        shapes = {path: mask.shape for path, mask in masks.items()}
+        shapes = {path: masks[path].shape for path in self._sizes}
         rates = self._rates(Fraction(repr(final)))
-        for pool, (paths, kept) in pruning.pools(self._sizes, rates, shapes, self._scope).items():
-            if kept < len(paths):
+        whole = {name: size(shape) for name, shape in self._units.shapes(shapes).items()}
+        pools = pruning.pools(whole, rates, shapes, self._scope, self._units)
+        for pool, (names, kept) in pools.items():
+            if kept < sum(int(np.min(self._units.sizes(name))) for name in names):
                 raise UsageError(
                     f"Expected every layer to keep at least one weight. Received: final_density="
                     f"{final:g}, which leaves {kept} to {pool!r}."

@@ -34,8 +34,6 @@ def barriers():
     yield "subclass", lambda x: Doubled(4)(x)
     yield "layer norm", lambda x: layers.LayerNormalization()(x)
     yield "prelu", lambda x: layers.PReLU()(x)
-    yield "multiply", lambda x: layers.Multiply()([x, x])
-    yield "concatenate", lambda x: layers.Concatenate()([x, layers.ReLU()(x)])
     yield "operator", lambda x: x * 2 + 1
     yield "reshape", lambda x: layers.Flatten()(layers.Reshape((2, 2))(x))
     yield "nested", lambda x: keras.Sequential([keras.Input((4,)), second, layers.ReLU()])(x)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from export.compaction.compact import NotCompactable, compact
+from export.compaction.compact import compact
 from export.examples import named
 from export.formats import FORMATS
 from export.saved_model.write import to_saved_model
@@ -14,6 +14,7 @@ from export.signature import predict, signature_of
 from export.tflite.convert import to_tflite
 from lth_tf.errors import RunError, UsageError
 from lth_tf.masking import stripping
+from lth_tf.units.graph import NoGraph
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what interpreters say of themselves
 
@@ -240,13 +241,13 @@ def test_tflite(case, tmp_path):
 def test_stripped_and_compacted_models_compute_the_same(case):
     model, examples, _, inputs, expected = case
     if isinstance(model, TwoArguments):
-        with pytest.raises(NotCompactable):
+        with pytest.raises(NoGraph):
             compact(model)
         return
     plain = stripping.strip(model)
     try:
         plain = compact(plain)
-    except NotCompactable:
+    except NoGraph:
         assert isinstance(model, Subclassed)
     found = predict(signature_of(plain, examples), plain, inputs)
     for name, wanted in expected.items():

@@ -5,6 +5,7 @@ import importlib.util
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from keras import layers as L
 from sklearn.datasets import load_digits
 
@@ -83,6 +84,20 @@ def test_a_missing_runtime_is_named_before_anything_is_trained(place, monkeypatc
             str(place / "small.keras"), options(place, export="tflite", runs_dir=str(place / "no"))
         )
     assert not (place / "no").exists()
+
+
+def test_channels_are_removed_from_the_files(place, digits):
+    flags = {"density": 0.5, "granularity": "channel", "export": "tflite"}
+    run = own_model.run(str(place / "small.keras"), options(place, **flags))
+    model = keras.models.load_model(run.path / own_model.PRUNED)
+    left = np.any(model.get_layer("fc1").kernel.numpy() != 0, axis=0)
+    assert left.sum() == 13  # of 30 units of 65 weights, beside 300 of the outputs
+    assert not model.get_layer("fc1").bias.numpy()[~left].any()
+    (file,) = (run.path / "export").glob("*.tflite")
+    interpreter = Interpreter(str(file))
+    interpreter.allocate_tensors()
+    shapes = {tuple(tensor["shape"]) for tensor in interpreter.get_tensor_details()}
+    assert (13, 64) in shapes and (30, 64) not in shapes
 
 
 def parts(place, **changes):

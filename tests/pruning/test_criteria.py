@@ -41,6 +41,7 @@ def scores(name, network=None):
     "name, expected",
     [
         ("magnitude", [3.0, 2.0, 0.25, 4.0]),
+        ("squared_magnitude", [9.0, 4.0, 0.0625, 16.0]),
         ("magnitude_increase", [1.0, 1.0, -0.25, 1.0]),
         ("movement", [5.0, 1.0, 0.25, 1.0]),
         ("large_init", [2.0, 1.0, 0.5, 3.0]),

@@ -132,4 +132,5 @@ def _is_plain(layer: keras.layers.Dense) -> bool:
         and all(weight.trainable for weight in (layer.kernel, layer.bias) if weight is not None)
         and layer.compute_dtype == layer.variable_dtype == "float32"
         and (not is_masked(layer.kernel) or slot_of(layer.kernel).rule is BINARY)
+        and (layer.bias is None or not is_masked(layer.bias))
     )
