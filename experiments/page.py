@@ -8,6 +8,7 @@ from typing import Any
 import vl_convert
 
 from . import summary
+from .claims import claim, text
 from .figures import Figure
 from .figures.colours import Palette, coloured
 from .page_parts import SCRIPT, STYLE
@@ -39,6 +40,7 @@ def render(
     notes: list[str],
     figures: list[Figure],
     levels: list[Row],
+    claims: Sequence[claim.Judged] = (),
 ) -> str:
     """Returns the page.
 
@@ -48,6 +50,7 @@ def render(
         notes: paragraphs that are folded away.
         figures: what to draw; each chart is as wide as the screen lets it be.
         levels: rows of `results.level_rows`, for the table at the end.
+        claims: what the paper's claims came to; those that were run are a table.
     """
     sections = "".join(_section(figure) for figure in figures)
     paragraphs = "".join(f"<p>{html.escape(note)}</p>\n" for note in notes)
@@ -67,6 +70,7 @@ def render(
 {_summary(outcomes, levels)}
 {_legend(figures[0].colours)}
 {sections}
+{_claims(claims)}
 <details><summary>Notes on {len(notes)} runs</summary>
 {paragraphs}</details>
 <details><summary>Numbers of {len(levels)} trainings</summary>
@@ -91,6 +95,17 @@ def _summary(outcomes: Sequence[summary.Outcome], levels: list[Row]) -> str:
         f'<div class="scroll" id="summary">{_table(head, rows, texts=(0, 1))}</div>\n'
         f'<p class="note">{html.escape(rule)}</p>'
     )
+
+
+def _claims(claims: Sequence[claim.Judged]) -> str:
+    """Returns a table of the claims that were run, "" without any."""
+    ran = [judged for judged in claims if judged.values]
+    if not ran:
+        return ""
+    rows = [[judged.claim.network, *text.cells(judged)] for judged in ran]
+    lines = "".join(f"<br>* {html.escape(line)}" for line in text.reductions(ran))
+    table = _table(("network", *text.HEAD), rows, texts=(0, 1, 2, 6, 7))
+    return f'<div class="scroll">{table}</div>\n<p class="note">{html.escape(text.RULE)}{lines}</p>'
 
 
 def _legend(colours: Palette) -> str:

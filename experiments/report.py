@@ -27,6 +27,9 @@ with lazy_imports():
     from lth_tf.tickets import verdict_text
 
     from . import analyses, figures, page, results, summary
+    from .claims import catalogue
+    from .claims import claim as claims
+    from .claims import drawn as claims_drawn
     from .figures import picture
 
 
@@ -110,11 +113,12 @@ def _write(
     runs: list["results.Run"], folders: list[str], options: ReportOptions
 ) -> list[pathlib.Path]:
     numbers = _numbers(runs, options)
-    pictures = _figures(runs, numbers)
+    judged = claims.judge(catalogue.CLAIMS, runs)
+    pictures = _figures(runs, numbers, judged)
     output = pathlib.Path(options.output_dir or pathlib.Path(folders[0]) / "report")
     files = [output / "report.html"]
     content = page.render(
-        _title(runs), summary.outcomes(runs), _notes(runs), pictures, numbers.levels
+        _title(runs), summary.outcomes(runs), _notes(runs), pictures, numbers.levels, judged
     )
     write_bytes(files[0], content.encode())
     for figure in pictures:
@@ -146,7 +150,8 @@ def drawn(
         drawn("runs/lenet")["tickets"]
     """
     runs = results.find_runs(folders)
-    found = _figures(runs, _numbers(runs, options or ReportOptions()))
+    judged = claims.judge(catalogue.CLAIMS, runs)
+    found = _figures(runs, _numbers(runs, options or ReportOptions()), judged)
     return {figure.name: figure for figure in found}
 
 
@@ -171,8 +176,11 @@ def _analyses(runs: list["results.Run"]) -> dict[str, list[Row]]:
     return found
 
 
-def _figures(runs: list["results.Run"], numbers: "figures.Numbers") -> list["figures.Figure"]:
-    return figures.figures(numbers, _title(runs))
+def _figures(
+    runs: list["results.Run"], numbers: "figures.Numbers", judged: list["claims.Judged"]
+) -> list["figures.Figure"]:
+    of_claims = claims_drawn.figure(judged)
+    return figures.figures(numbers, _title(runs)) + ([of_claims] if of_claims else [])
 
 
 def _title(runs: list) -> str:

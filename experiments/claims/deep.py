@@ -1,0 +1,163 @@
+"""Claims on Resnet-18 and VGG-19 and CIFAR-10: section 4, Figures 7 and 8."""
+
+from .claim import Claim
+from .measures import FINAL, control, dense, percent, points, smallest, ticket, within
+from .trained import Needed
+
+_RESNET = {"tickets": Needed("resnet18", more={"reinits": 3})}
+_RESNET_LOW = {"tickets": Needed("resnet18", preset="low_lr")}
+_RESNET_WARM = {"tickets": Needed("resnet18", preset="warmup", more={"reinits": 3})}
+_VGG = {"tickets": Needed("vgg19", more={"reinits": 3})}
+_VGG_LOW = {"tickets": Needed("vgg19", preset="low_lr", more={"reinits": 3})}
+_VGG_WARM = {"tickets": Needed("vgg19", preset="warmup", more={"reinits": 3})}
+_VGG_LAYERWISE = {"tickets": Needed("vgg19", {"scope": "layerwise"}, preset="warmup")}
+_TEXT_RESNET, _TEXT_VGG = "section 4, Figure 8", "section 4, Figure 7"
+
+CLAIMS = (
+    Claim(
+        name="resnet18_dense",
+        says="rate 0.1, dense: accuracy",
+        source=_TEXT_RESNET,
+        unit="%",
+        paper=90.5,
+        bar=89.5,
+        needs=_RESNET,
+        measure=percent(FINAL, dense()),
+    ),
+    Claim(
+        name="resnet18_high",
+        says="0.1, 21.9 %: above reinit",
+        source=_TEXT_RESNET,
+        unit="points",
+        paper=0,
+        bar=0.5,
+        needs=_RESNET,
+        measure=points(FINAL, ticket(21.9), control("reinit", 21.9)),
+        less=True,
+    ),
+    Claim(
+        name="resnet18_low",
+        says="rate 0.01, 41.7 %: accuracy",
+        source=_TEXT_RESNET,
+        unit="%",
+        paper=89.5,
+        bar=88.5,
+        needs=_RESNET_LOW,
+        measure=percent(FINAL, ticket(41.7)),
+    ),
+    Claim(
+        name="resnet18_low_small",
+        says="rate 0.01, 21.9 %: accuracy",
+        source=_TEXT_RESNET,
+        unit="%",
+        paper=89.5,
+        bar=88.5,
+        needs=_RESNET_LOW,
+        measure=percent(FINAL, ticket(21.9)),
+    ),
+    Claim(
+        name="resnet18_warmup",
+        says="warm-up, 27.1 %: accuracy",
+        source=_TEXT_RESNET,
+        unit="%",
+        paper=90.5,
+        bar=89.5,
+        needs=_RESNET_WARM,
+        measure=percent(FINAL, ticket(27.1)),
+    ),
+    Claim(
+        name="resnet18_warmup_smallest",
+        says="warm-up, smallest as good",
+        source=_TEXT_RESNET,
+        unit="% left",
+        paper=11.8,
+        bar=23.6,
+        needs=_RESNET_WARM,
+        measure=smallest(within(FINAL, 0), low=11.8),
+        less=True,
+    ),
+    Claim(
+        name="resnet18_warmup_reinit",
+        says="warm-up, 21.9 %: above reinit",
+        source=_TEXT_RESNET,
+        unit="points",
+        paper=None,
+        bar=0,
+        needs=_RESNET_WARM,
+        measure=points(FINAL, ticket(21.9), control("reinit", 21.9)),
+    ),
+    Claim(
+        name="vgg19_high",
+        says="0.1, 3.5 %: above reinit",
+        source=_TEXT_VGG,
+        unit="points",
+        paper=0,
+        bar=0.5,
+        needs=_VGG,
+        measure=points(FINAL, ticket(3.54), control("reinit", 3.54)),
+        less=True,
+    ),
+    Claim(
+        name="vgg19_low",
+        says="rate 0.01, smallest within 1",
+        source=_TEXT_VGG,
+        unit="% left",
+        paper=3.5,
+        bar=7,
+        needs=_VGG_LOW,
+        measure=smallest(within(FINAL, 1), low=3.54),
+        less=True,
+    ),
+    Claim(
+        name="vgg19_low_reinit",
+        says="0.01, 3.5 %: above reinit",
+        source=_TEXT_VGG,
+        unit="points",
+        paper=None,
+        bar=0,
+        needs=_VGG_LOW,
+        measure=points(FINAL, ticket(3.54), control("reinit", 3.54)),
+    ),
+    Claim(
+        name="vgg19_warmup_dense",
+        says="dense: better with warm-up",
+        source=_TEXT_VGG,
+        unit="points",
+        paper=1,
+        bar=0.5,
+        needs={**_VGG, "warmup": _VGG_WARM["tickets"]},
+        measure=points(FINAL, dense("warmup"), dense()),
+    ),
+    Claim(
+        name="vgg19_warmup_smallest",
+        says="warm-up, smallest as good",
+        source=_TEXT_VGG,
+        unit="% left",
+        paper=1.5,
+        bar=3,
+        needs=_VGG_WARM,
+        measure=smallest(within(FINAL, 0), low=1.47),
+        less=True,
+    ),
+    Claim(
+        name="vgg19_layerwise_smallest",
+        says="layerwise, smallest as good",
+        source="appendix I.1, Figure 40",
+        unit="% left",
+        paper=6.9,
+        bar=13.8,
+        needs=_VGG_LAYERWISE,
+        measure=smallest(within(FINAL, 0), low=6.9),
+        less=True,
+    ),
+    Claim(
+        name="vgg19_warmup_reinit",
+        says="warm-up, 1.5 %: above reinit",
+        source=_TEXT_VGG,
+        unit="points",
+        paper=None,
+        bar=0,
+        needs=_VGG_WARM,
+        measure=points(FINAL, ticket(1.47), control("reinit", 1.47)),
+    ),
+)
