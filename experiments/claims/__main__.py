@@ -94,10 +94,11 @@ def write(
 
 
 def _rows(found: Sequence[Judged], options: ClaimsOptions) -> list[dict[str, object]]:
-    return [
-        {**judged.as_dict(), "data": "JPEG" if judged.claim.dataset in options.copies else "exact"}
-        for judged in found
-    ]
+    rows = []
+    for judged in found:
+        data = "JPEG" if judged.claim.dataset in options.copies else "exact"
+        rows.append({**judged.as_dict(), "data": data if judged.values else None})
+    return rows
 
 
 if __name__ == "__main__":
