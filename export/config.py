@@ -33,7 +33,7 @@ class ExportOptions(Options):
         choices=("trained", "origin"),
     )
     format: str = option(
-        "tflite,saved_model", "Any of tflite, saved_model, keras, comma-separated."
+        "tflite,saved_model", "Any of tflite, saved_model, keras, onnx, comma-separated."
     )
     dtype: str = option(
         "float32",

@@ -137,7 +137,12 @@ def bytes_on_disk(path: str | os.PathLike) -> int:
 
 def kernel_arrays(model: keras.Model) -> list[np.ndarray]:
     """Returns the values of a model's kernels, float32 whatever the model stores."""
-    return [to_numpy(kernel).astype(np.float32) for kernel in kernels(model)]
+    return [as_float32(kernel) for kernel in kernels(model)]
+
+
+def as_float32(kernel: keras.Variable) -> np.ndarray:
+    """Returns the values of a kernel, whatever type it stores."""
+    return to_numpy(kernel).astype(np.float32)
 
 
 def _entropy(fraction: float) -> float:

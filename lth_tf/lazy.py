@@ -16,9 +16,12 @@ EXTRAS = {
     "altair": "report",
     "importlib_resources": "data",
     "keras_tuner": "tune",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
     "sklearn": "data",
     "tensorflow_datasets": "data",
     "tensorflow_model_optimization": "baseline",
+    "tf2onnx": "onnx",
     "tf_keras": "baseline",
     "vl_convert": "report",
 }

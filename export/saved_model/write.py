@@ -8,6 +8,7 @@ from a file among the SavedModel's assets.
 import os
 import pathlib
 import tempfile
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -20,13 +21,14 @@ from lth_tf.keras_internals import all_layers
 from ..formats.base import Stored
 from ..renamed import renamed_argument
 from ..signature import Signature, signature_of
-from ..size import kernel_arrays, kernels
+from ..size import as_float32, kernel_arrays, kernels
 from . import decoding, forward, minify_graph
 from .coding import Coded, encode
 
 GRAPH_FILE = "saved_model.pb"
 """What is in every SavedModel folder."""
 
+_DEFAULT = "serving_default"
 _raw = tf.raw_ops
 
 
@@ -46,14 +48,17 @@ class _Kernels(tf.saved_model.experimental.TrackableResource):
         file.write_bytes(self._decoder.content)
         self.file = tf.saved_model.Asset(str(file))
 
-    def read(self, handle: tf.Tensor) -> list[tf.Tensor]:
-        """Returns the kernels behind the resource's handle; nothing is copied."""
+    def read(self, handle: tf.Tensor, places: list[int]) -> list[tf.Tensor]:
+        """Returns kernels behind the resource's handle; nothing is copied."""
         stored = _raw.ReadVariableOp(resource=handle, dtype=tf.variant)
         return [
             _raw.TensorListGetItem(
-                input_handle=stored, index=i, element_shape=shape, element_dtype=tf.float32
+                input_handle=stored,
+                index=place,
+                element_shape=self._shapes[place],
+                element_dtype=tf.float32,
             )
-            for i, shape in enumerate(self._shapes)
+            for place in places
         ]
 
     def _create_resource(self) -> tf.Tensor:
@@ -77,6 +82,7 @@ def to_saved_model(
     *,
     dtype: str = "float32",
     examples: Any = None,
+    signatures: Mapping[str, keras.Model] | None = None,
 ) -> pathlib.Path:
     """Writes a model as a SavedModel that is about as small as its remaining weights.
 
@@ -98,6 +104,8 @@ def to_saved_model(
             rounded. Biases and normalization parameters stay float32.
         examples: inputs as the model takes them; only types are taken from them, for
             subclassed models whose inputs are not float32.
+        signatures: name of a further signature -> the model that it calls, such as an encoder
+            that is a part of `model`; weights that models share are stored once.
 
     Returns:
         `path`.
@@ -115,7 +123,7 @@ def to_saved_model(
     path = pathlib.Path(path)
     with atomic_path(path, replaces=GRAPH_FILE) as partial:
         try:
-            write_saved_model(model, partial, signature_of(model, examples), dtype)
+            write_saved_model(model, partial, signature_of(model, examples), dtype, signatures)
         except tf.errors.OpError as error:
             reason = error.message.split("\n")[0]
             raise RunError(
@@ -153,31 +161,75 @@ def dense_saved_model(
 
 
 def write_saved_model(
-    model: keras.Model, path: pathlib.Path, signature: Signature, dtype: str
+    model: keras.Model,
+    path: pathlib.Path,
+    signature: Signature,
+    dtype: str,
+    others: Mapping[str, keras.Model] | None = None,
 ) -> list[Stored]:
     """Writes the folder as `to_saved_model` does; returns how its kernels are stored."""
+    others = others or {}
+    if _DEFAULT in others:
+        raise UsageError(
+            f"Expected names of further signatures. Received: {_DEFAULT!r}, "
+            "which is the model's own."
+        )
     if not kernels(model):
         raise UsageError(
             f"Expected a model with at least one kernel. Received: model={model.name!r}, which has "
             "no weights of rank 2 or more."
         )
-    coded = encode(kernel_arrays(model), dtype)
+    models = {_DEFAULT: (model, signature)}
+    models |= {name: (other, signature_of(other)) for name, other in others.items()}
+    unique = {id(kernel): kernel for part, _ in models.values() for kernel in kernels(part)}
+    coded = encode([as_float32(kernel) for kernel in unique.values()], dtype)
     with tempfile.TemporaryDirectory() as folder:
-        _save(model, path, signature, _Kernels(coded, folder))
+        _save(models, path, _Kernels(coded, folder), list(unique))
     return [
         Stored(kernel.shape, kernel.count, kernel.payload_bytes, "coded, unpacked at load")
         for kernel in coded.kernels
     ]
 
 
-def _save(model: keras.Model, path: pathlib.Path, signature: Signature, resource: _Kernels) -> None:
-    # It is created here, so that the function below captures it: one that is created
+def _save(
+    models: dict[str, tuple[keras.Model, Signature]],
+    path: pathlib.Path,
+    resource: _Kernels,
+    order: list[int],
+) -> None:
+    """Writes a signature for each model; `order` has the ids of the kernels in the resource."""
+    # It is created here, so that the functions below capture it: one that is created
     # inside a function is looked up by name, on the device that the function runs on.
     handle = resource.resource_handle
-    graph = forward.trace(model, signature, kernels(model))
+    root = tf.Module()
+    root.kernels, root.file = resource, resource.file
+    root.tables = [table for model, _ in models.values() for table in _tables(model)]
+    traced = {}
+    variables: list[tf.Variable] = []
+    for name, (model, signature) in models.items():
+        graph = forward.trace(model, signature, kernels(model))
+        places = [order.index(id(kernel)) for kernel in kernels(model)]
+        function = tf.function(_serving(graph, resource, handle, places), autograph=False)
+        traced[name] = function.get_concrete_function(**signature.specs)
+        variables += graph.variables
+    root.variables_of_others = variables
+    tf.saved_model.save(
+        root,
+        str(path),
+        signatures=traced,
+        options=tf.saved_model.SaveOptions(save_debug_info=False),
+    )
+    if not variables:
+        minify_graph.minify(path)
+
+
+def _serving(
+    graph: forward.Forward, resource: _Kernels, handle: tf.Tensor, places: list[int]
+) -> Callable[..., dict[str, tf.Tensor]]:
+    """Returns the function of a signature."""
 
     def serve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        feeds = dict(zip(graph.kernels, resource.read(handle), strict=True))
+        feeds = dict(zip(graph.kernels, resource.read(handle, places), strict=True))
         feeds |= {name: tf.identity(other) for name, other in graph.resources.items()}
         feeds |= {graph.inputs[name]: tensor for name, tensor in inputs.items()}
         results = tf.graph_util.import_graph_def(
@@ -188,19 +240,7 @@ def _save(model: keras.Model, path: pathlib.Path, signature: Signature, resource
         )
         return dict(zip(graph.outputs, results, strict=True))
 
-    traced = tf.function(serve, autograph=False).get_concrete_function(**signature.specs)
-    root = tf.Module()
-    root.kernels, root.file = resource, resource.file
-    root.tables = _tables(model)
-    root.variables_of_others = list(graph.variables)
-    tf.saved_model.save(
-        root,
-        str(path),
-        signatures=traced,
-        options=tf.saved_model.SaveOptions(save_debug_info=False),
-    )
-    if not graph.variables:
-        minify_graph.minify(path)
+    return serve
 
 
 def _tables(model: keras.Model) -> list[tf.Module]:

@@ -13,6 +13,8 @@ import pytest
 
 from export.formats import FORMATS, format_of
 from export.signature import predict, signature_of
+from lth_tf.errors import RunError
+from lth_tf.lazy import MissingPackage
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -55,6 +57,10 @@ def test_what_every_format_does(name, model, tmp_path):
     from export.formats import WriteOptions
 
     form, signature = FORMATS.get(name), signature_of(model)
+    try:
+        form.check_installed()
+    except MissingPackage as missing:
+        pytest.skip(str(missing))
     assert form.name == name
     path, dense = tmp_path / f"ticket{form.suffix}", tmp_path / f"dense{form.suffix}"
     stored = form.write(model, path, signature, WriteOptions())
@@ -66,6 +72,35 @@ def test_what_every_format_does(name, model, tmp_path):
     for file in (path, dense):
         np.testing.assert_allclose(form.load(file)(inputs)["outputs"], expected, atol=1e-5)
     assert all(isinstance(line, str) for line in form.speed_caveats(model, "float32"))
+
+
+@pytest.mark.filterwarnings("ignore")  # of what tf2onnx uses
+def test_onnx_files_keep_names_and_say_what_they_cannot_hold(tmp_path):
+    from export.formats import WriteOptions
+
+    form = FORMATS.get("onnx")
+    for package in form.packages:
+        pytest.importorskip(package)
+    a, b = keras.Input((8,), name="a"), keras.Input((6,), name="b")
+    hidden = keras.layers.Dense(16, "relu")(keras.layers.Concatenate()([a, b]))
+    model = keras.Model({"a": a, "b": b}, {"cls": keras.layers.Dense(4)(hidden), "box": 2 * hidden})
+    signature, path = signature_of(model), tmp_path / "a.onnx"
+    form.write(model, path, signature, WriteOptions())
+    rng = np.random.default_rng(0)
+    inputs = {"a": rng.random((5, 8), np.float32), "b": rng.random((5, 6), np.float32)}
+    found = form.load(path)(inputs)
+    for name, wanted in predict(signature, model, inputs).items():
+        np.testing.assert_allclose(found[name], wanted, atol=1e-6)
+    words = keras.Sequential(
+        [
+            keras.Input((1,), dtype="string"),
+            keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="multi_hot"),
+            keras.layers.Dense(3),
+        ]
+    )
+    with pytest.raises(RunError, match="no operators for .*SavedModel, which takes") as caught:
+        form.write(words, tmp_path / "b.onnx", signature_of(words), WriteOptions())
+    assert "\n" not in str(caught.value)
 
 
 def test_the_program_that_runs_files_knows_no_masks():

@@ -158,6 +158,29 @@ def test_a_model_without_kernels_to_code(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_further_signatures_share_the_weights(tmp_path):
+    inputs = keras.Input((40,))
+    code = layers.Dense(300, "relu")(inputs)
+    model = keras.Model(inputs, layers.Dense(40)(code))
+    encoder = keras.Model(inputs, code)
+    head = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    alone = to_saved_model(model, tmp_path / "alone")
+    path = to_saved_model(model, tmp_path / "both", signatures={"encode": encoder, "head": head})
+    added = bytes_on_disk(path / "assets") - bytes_on_disk(alone / "assets")
+    assert 0 < added < 60  # the 6 weights of the head
+    loaded = tf.saved_model.load(str(path))
+    for name, part, size in (
+        ("serving_default", model, 40),
+        ("encode", encoder, 40),
+        ("head", head, 3),
+    ):
+        given = np.random.default_rng(0).random((5, size), np.float32)
+        found = loaded.signatures[name](inputs=tf.constant(given))["outputs"]
+        np.testing.assert_allclose(found, part(given), atol=1e-5)
+    with pytest.raises(UsageError, match="'serving_default', which is the model's own"):
+        to_saved_model(model, tmp_path / "a", signatures={"serving_default": encoder})
+
+
 def test_folding_computes_what_depends_on_constants_alone():
     with tf.Graph().as_default() as graph:
         x = tf.compat.v1.placeholder(tf.float32, [2], name="x")

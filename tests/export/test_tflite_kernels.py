@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from keras import layers
 
-from export.formats import FORMATS
+from export.formats import FORMATS, WriteOptions
+from export.signature import signature_of
 from export.tflite.convert import to_tflite
 from export.tflite.flatbuffer import File, Op
 from export.tflite.sparsify import direct_density, rewrite
+from export.verification import verify
 from lth_tf.errors import UsageError
 from tests.export.tflite_files import dense_tflite, sparsify
 
@@ -72,7 +74,7 @@ def floats(*shape):
 WORDS = RNG.integers(0, 2000, (16, 20)).astype(np.int32)
 # Name -> model, examples, how many times smaller than dense in float32, float16 and int8.
 CASES = {
-    "embedding": (embedding, WORDS, (13, 6.5, 1)),
+    "embedding": (embedding, WORDS, (13, 6.5, 6)),
     "autoencoder": (autoencoder, floats(8, 28, 28, 1), (11, 5.5, 4.5)),
     "recurrent": (recurrent, floats(8, 20, 32), (8, 4.5, 2)),
     "attention": (attention, floats(8, 16, 128), (12, 8.5, 4.5)),
@@ -179,6 +181,19 @@ def test_tflite_micro_refuses_what_it_would_answer_wrongly():
     micro = pytest.importorskip("tflite_micro.python.tflite_micro.runtime").Interpreter
     with pytest.raises(RuntimeError):
         micro.from_bytes(sparsify(dense))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_tflite_micro_runs_what_is_written_for_it(dtype, tmp_path):
+    pytest.importorskip("tflite_micro")
+    model, inputs = stack((784,), layers.Dense(60, "relu"), layers.Dense(4)), floats(8, 784)
+    options = WriteOptions(dtype=dtype, examples={"inputs": inputs}, batch_size=1, runtime="micro")
+    form, path = FORMATS.get("tflite"), tmp_path / "a.tflite"
+    form.write(model, path, signature_of(model), options)
+    runtimes = form.runtimes_of(options)
+    verified = verify(path, model, inputs, dtype=dtype, least_agreement=0, runtimes=runtimes)
+    assert [check.runtime for check in verified.checks][-1] == "tflite_micro"
+    assert verified.relative_difference < (1e-5, 0.05)[dtype == "int8"]
 
 
 def test_the_content_of_a_file_without_a_path(tmp_path):
