@@ -186,8 +186,8 @@ def test_random_inputs_cannot_stand_in_for_whole_numbers(tmp_path):
     [
         ({}, "Expected --run=RUN_DIR or --model=FILE.keras"),
         ({"run": "a", "model": "b"}, "Received: both"),
-        ({"run": "a", "format": "onnx"}, "keras, saved_model, tflite.*format='onnx'"),
-        ({"run": "a", "format": ""}, "keras, saved_model, tflite.*format=''"),
+        ({"run": "a", "format": "caffe"}, "keras, onnx, saved_model, tflite.*format='caffe'"),
+        ({"run": "a", "format": ""}, "keras, onnx, saved_model, tflite.*format=''"),
         ({"run": "a", "dtype": "int4"}, "float32, float16, int8.*dtype='int4'"),
         ({"run": "a", "cluster": 1}, "0 or at least 2"),
         ({"run": "a", "tolerance": -1.0}, r"tolerance.*\[0.0, 100.0\]"),

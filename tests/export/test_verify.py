@@ -101,7 +101,7 @@ def test_no_examples(lenet, tmp_path):
 def test_what_is_no_exported_file(lenet, name, tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file.txt").write_bytes(b"")
-    with pytest.raises(UsageError, match=f"formats keras, saved_model, tflite.*{name}"):
+    with pytest.raises(UsageError, match=f"formats keras, onnx, saved_model, tflite.*{name}"):
         verify(tmp_path / name, lenet(2).model, lenet(2).images[:8])
 
 
