@@ -10,7 +10,16 @@ from lth_tf.cli import lth
 from lth_tf.config import ExperimentConfig
 from lth_tf.runs.stage import Stage
 
-STUDIES = ("methods", "sanity", "signs", "stability", "supermasks", "transfer", "warmup")
+STUDIES = (
+    "channels",
+    "methods",
+    "sanity",
+    "signs",
+    "stability",
+    "supermasks",
+    "transfer",
+    "warmup",
+)
 
 
 class Trained:

@@ -165,7 +165,8 @@ class Lab:
         """Returns the fraction of the weights that some levels of a config keep."""
         model = find.new_model(config, self.data(config), "init")
         rates = find.network_rates(config, model)
-        plan = procedure.plan(config, masking.get_masks(model), rates)
+        units = find.units_of(config, model)
+        plan = procedure.plan(config, masking.get_masks(model), rates, units)
         return tuple(round(plan[level] / plan[0], 6) for level in levels)
 
 

@@ -2,7 +2,11 @@
 
 import csv
 
+import keras
 import pytest
+
+from export import channel_benchmark
+from export.channel_benchmark import ChannelBenchmarkOptions
 
 
 def test_benchmark(program, tmp_path):
@@ -53,3 +57,19 @@ def test_models_that_people_deploy(program, tmp_path):
             assert float(row[name]) > 0
     wrong = program("export.benchmark", "--models=lenet5")
     assert wrong.code == 2 and "autoencoder" in wrong.err and wrong.err.count("\n") == 1
+
+
+def test_what_removed_channels_save(monkeypatch):
+    def network():
+        keras.utils.set_random_seed(0)
+        stack = [keras.layers.Conv2D(8, 3, activation="relu"), keras.layers.Flatten()]
+        return keras.Sequential([keras.Input((6, 6, 2)), *stack, keras.layers.Dense(3)])
+
+    monkeypatch.setitem(channel_benchmark.NETWORKS, "small", network)
+    options = ChannelBenchmarkOptions(pruned=(50.0,), dtype="float32", latency_seconds=0.0)
+    (row,) = channel_benchmark.measured("small", options)
+    assert row["dense_parameters"] == 8 * (9 * 2 + 1) + 3 * (16 * 8 + 1)
+    assert row["parameters"] == 4 * (9 * 2 + 1) + 3 * (16 * 4 + 1)
+    assert row["dense_multiply_adds"] == 16 * 9 * 2 * 8 + 16 * 8 * 3
+    assert row["multiply_adds"] == 16 * 9 * 2 * 4 + 16 * 4 * 3
+    assert row["bytes"] < row["dense_bytes"] and row["difference"] < 1e-5
