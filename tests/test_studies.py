@@ -35,7 +35,14 @@ class Trained:
         return [Stage.parse(name) for name in self._stages]
 
     def summary(self, stage):
-        return {"iterations": self._stages[str(stage)]}
+        return {
+            "iterations": self._stages[str(stage)],
+            "density": 0.8,
+            "early_stop_iteration": 50,
+            "early_stop_test_accuracy": 0.9,
+            "final_test_accuracy": 0.9,
+            "seconds": 1.0,
+        }
 
 
 def cost_of(method, level, stages, **changes):
@@ -54,6 +61,20 @@ def test_cost_in_units_of_one_training():
     searches = {"level_01/search": 30, "level_02/search": 50}
     assert cost_of("early_bird", 2, levels | searches, **two) == 1.5
     assert cost_of("continuous_sparsification", 2, levels | searches, **two) == 1.8
+
+
+def test_rows_are_of_the_controls_that_the_study_asks_for():
+    names = ("level_00", "level_01", "level_01/reinit_0", "level_01/random_0", "level_01/reinit_1")
+    run_dir = Trained(ExperimentConfig(iterations=100), dict.fromkeys(names, 100))
+    asked = ExperimentConfig(iterations=100).replace(reinits=1)
+    for config, expected in (
+        (asked, ["IMP", "IMP", "random reinit"]),
+        (run_dir.config(), ["IMP"] * 2),
+    ):
+        variant = methods.Variant("IMP", methods.ITERATIVE, config, (1,))
+        rows = list(methods.rows_of(variant, run_dir, (80.0,)))
+        assert [row["variant"] for row in rows] == expected
+        assert [row["control"] for row in rows] == ["", "", "reinit_0"][: len(rows)]
 
 
 def test_means_over_seeds():

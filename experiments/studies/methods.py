@@ -28,7 +28,7 @@ from lth_tf.methods.late_rewinding import LateRewinding
 from lth_tf.methods.supermask import Supermask
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import FORK, SEARCH, Stage
-from lth_tf.tickets.procedure import control_label
+from lth_tf.tickets.procedure import control_label, control_names
 
 from . import study
 
@@ -139,7 +139,9 @@ def cost(run_dir: RunDir, level: int) -> float:
 
 
 def rows_of(variant: Variant, run_dir: RunDir, sizes: tuple[float, ...]) -> Iterator[study.Row]:
-    """Yields the numbers of a variant's run, those of its controls too.
+    """Yields the numbers of a variant's run and of the controls that the variant asks for.
+
+    The run may have more: studies share their runs.
 
     Args:
         variant: what was run.
@@ -150,9 +152,8 @@ def rows_of(variant: Variant, run_dir: RunDir, sizes: tuple[float, ...]) -> Iter
     # A supermask finds its own size.
     own = isinstance(variant.config.method, Supermask)
     for level, size in zip(variant.levels, sizes, strict=False):
-        for stage in run_dir.finished():
-            if stage.level != level or stage.control.startswith((SEARCH, FORK)):
-                continue
+        for control in ("", *control_names(variant.config)):
+            stage = Stage(level, control)
             names = {"variant": variant.name, "kind": variant.kind}
             if stage.control:
                 names = {"variant": control_label(stage.control), "kind": CONTROL}
