@@ -61,6 +61,7 @@ def test_early_stop_is_not_before_the_last_pruning(run_dir):
         assert run_dir.summary(Stage(level))["early_stop_iteration"] >= first
 
 
+@pytest.mark.optimized
 def test_level_0_is_dense(run_dir, finished_run):
     for path, value in finished_run.trained(Stage(0)).items():
         np.testing.assert_array_equal(run_dir.trained(Stage(0))[path], value)
