@@ -44,6 +44,8 @@ class Connectivity(Analysis):
         in parts of the mean, and "chance" what a random mask's is expected to be.
         """
         for path, mask in level.masks.items():
+            if mask.ndim < 2:
+                continue  # biases and normalizations that go with channels
             for side, shares in (("incoming", incoming(mask)), ("outgoing", outgoing(mask))):
                 mean = float(shares.mean())
                 if not mean:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lth_tf.analysis.base import ALL
-from lth_tf.analysis.connectivity import expected_deviation, incoming, outgoing
+from lth_tf.analysis.connectivity import Connectivity, expected_deviation, incoming, outgoing
 from lth_tf.analysis.densities import layer_sizes
 from lth_tf.analysis.overlap import overlaps
 
@@ -49,6 +49,17 @@ def test_overlap_of_other_networks_is_refused():
 
 def test_layers():
     assert layer_sizes(ONE) == {"a": (4, 10), "b": (2, 4)}
+
+
+def test_biases_that_are_masked_with_channels_connect_nothing():
+    class Channels:
+        masks = {"a/kernel": np.uint8([[1, 0], [1, 0]]), "a/bias": np.uint8([1, 0])}
+
+        def row(self, layer, **numbers):
+            return {"layer": layer, **numbers}
+
+    rows = list(Connectivity().of_level(Channels()))
+    assert {row["layer"] for row in rows} == {"a/kernel"} and len(rows) == 22
 
 
 def test_connections_of_a_dense_layer():
