@@ -1,4 +1,4 @@
-"""Sparse int8 dense layers as convolutions, which ai-edge-litert takes."""
+"""What int8 kernels need to be sparse: dense layers become convolutions, tables store 0 as 0."""
 
 import copy
 
@@ -22,6 +22,42 @@ def as_convolutions(graph: Graph, kernel: int, users: list[schema.OperatorT]) ->
     for user in users:
         _as_convolution(graph, user, image.shape[1:])
     return True
+
+
+def centred(graph: Graph, table: int) -> np.ndarray:
+    """Returns an int8 table in steps from its zero point, int32."""
+    return graph.known_constant(table).astype(np.int32) - _zero_point(graph, table)
+
+
+def _zero_point(graph: Graph, tensor: int) -> int:
+    info = graph.tensors[tensor].quantization
+    return 0 if info is None or info.zeroPoint is None else int(info.zeroPoint[0])
+
+
+def store_zeros_as_zero(graph: Graph, table: int, users: list[schema.OperatorT]) -> None:
+    """Moves the zero point of a table that GATHER operators read to 0.
+
+    The converter chooses it as that of an activation, so that pruned weights are stored as some
+    other number. What is read is quantized as before, in an operator of its own.
+    """
+    steps, before = centred(graph, table), graph.tensors[table].quantization
+    if not _zero_point(graph, table):
+        return
+    # The farthest step may not fit: steps grow a little, and weights move by half of one at most.
+    growth = max(127, int(np.abs(steps).max())) / 127
+    graph.set_constant(table, np.rint(steps / growth).astype(np.int8))
+    info = schema.QuantizationParametersT()
+    info.scale = (np.asarray(before.scale) * growth).astype(np.float32)
+    info.zeroPoint = np.zeros(1, np.int64)
+    graph.tensors[table].quantization = info
+    for user in users:
+        (result,) = map(int, user.outputs)
+        read = copy.copy(graph.tensors[result])
+        read.quantization = info
+        place = graph.add_tensor(read)
+        user.outputs = np.array([place], np.int32)
+        quantize = graph.new_operator(Op.QUANTIZE, 1, [place], [result])
+        graph.operators.insert(graph.operators.index(user) + 1, quantize)
 
 
 def _is_plain(graph: Graph, operator: schema.OperatorT) -> bool:

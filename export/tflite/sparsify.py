@@ -26,7 +26,7 @@ from lth_tf.tensorflow_internals import tflite_schema as schema
 from ..formats.base import Stored
 from .csr import Csr, encode, smallest
 from .flatbuffer import File, Graph, Op
-from .int8_layers import as_convolutions
+from .int8_layers import as_convolutions, centred, store_zeros_as_zero
 from .reshapes import fix_reshapes, join_reshapes
 
 _DIRECT = ((1, 0.06), (3, 0.03), (7, 0.02))
@@ -128,6 +128,9 @@ def _sparse(graph: Graph, kernel: int, users: list[schema.OperatorT], choice: _C
     value = given
     if given.dtype == np.float16 and not kinds <= set(_TAKE_FLOAT16):
         value = given.astype(np.float32)
+    table = given.dtype == np.int8 and kinds == {Op.GATHER}
+    if table:
+        value = centred(graph, kernel).clip(-127, 127).astype(np.int8)
     if smallest(value).nbytes + _OVERHEAD >= given.nbytes:
         return _dense(given)
     if value.dtype == np.int8 and not _takes_int8(graph, kernel, users, kinds, choice):
@@ -141,6 +144,8 @@ def _sparse(graph: Graph, kernel: int, users: list[schema.OperatorT], choice: _C
             for user in users:
                 graph.set_kind(user, Op.FULLY_CONNECTED, version=8)
             return _stored(csr, "sparse, read directly")
+    if table:
+        store_zeros_as_zero(graph, kernel, users)
     if value.dtype != given.dtype:
         kernel = _without_dequantize(graph, kernel, value)
     csr = smallest(graph.known_constant(kernel))

@@ -168,6 +168,18 @@ def test_int8_kernels_of_unrolled_steps_are_sparse_only_for_size():
     assert how(dense, optimize="size").count("dense") == 0
 
 
+def test_an_int8_table_whose_zero_point_is_not_0_gets_small_too(tmp_path):
+    model = embedding()
+    table = np.asarray(model.layers[0].embeddings)
+    model.layers[0].embeddings.assign(np.where(table > 0, 3 * table, table))
+    dense = dense_tflite(model, "int8", WORDS)
+    content = sparsify(dense)
+    assert len(dense) / len(content) > 6
+    expected = outputs("tflite", dense, WORDS, tmp_path)
+    for wanted, found in zip(expected, outputs("tflite", content, WORDS, tmp_path), strict=True):
+        assert np.abs(found - wanted).max() <= 0.02 * np.ptp(wanted)
+
+
 def test_tflite_micro_refuses_what_it_would_answer_wrongly():
     dense = dense_tflite(stack((784,), layers.Dense(300)))
 
