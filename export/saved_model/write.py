@@ -217,7 +217,11 @@ def _save(
         root,
         str(path),
         signatures=traced,
-        options=tf.saved_model.SaveOptions(save_debug_info=False),
+        # Gradients of activations are of no use in a file for inference, and refer to a graph that
+        # is not in it.
+        options=tf.saved_model.SaveOptions(
+            save_debug_info=False, experimental_custom_gradients=False
+        ),
     )
     if not variables:
         minify_graph.minify(path)

@@ -160,6 +160,11 @@ MODELS = {
     "adapted Normalization": (adapted, floats(16, 8), ("float32", "int8")),
     "eager constant": (eager_constant, floats(16, 12), ("float32",)),
     "Lambda": (with_lambda, floats(16, 16), ("float32",)),
+    "swish": (
+        lambda: stack((8,), layers.Dense(64, "swish"), layers.Dense(3)),
+        floats(16, 8),
+        ("float32",),
+    ),
     "mixed_float16": (lambda: of_policy("mixed_float16"), floats(16, 8, 8, 3), ("float32", "int8")),
     "mixed_bfloat16": (lambda: of_policy("mixed_bfloat16"), floats(16, 8, 8, 3), ("float32",)),
     "float16": (lambda: of_policy("float16"), floats(16, 8, 8, 3), ("float32",)),
