@@ -116,7 +116,7 @@ def run(experiment: Experiment) -> list[pathlib.Path]:
     else:
         for replicate, path in zip(replicates, paths, strict=True):
             alone = len(replicates) == 1 and not is_one_of_several()
-            _run_replicate(experiment, replicate, RunDir(path), options, alone)
+            _run_replicate(experiment, replicate, path, options, alone)
     if len(replicates) > 1:
         print(f"\nFigures of all replicates: {program.command('report')} {paths[0].parent}")
     return paths
@@ -125,13 +125,14 @@ def run(experiment: Experiment) -> list[pathlib.Path]:
 def _run_replicate(
     experiment: Experiment,
     config: ExperimentConfig,
-    run_dir: RunDir,
+    path: pathlib.Path,
     options: RunOptions,
     alone: bool,
 ) -> None:
     """Runs one seed; says what it came to, and what to do next if it is the only one."""
     tf_logging.import_tensorflow()
     data = load_data(config, options)
+    run_dir = devices.run_dir_of(path, options.devices)
     # Complains before anything is written or deleted.
     config = config.replace(levels=last_level(config, data))
     if options.overwrite:
@@ -150,6 +151,7 @@ def _run_replicate(
                 jit=options.jit,
                 step=options.step,
                 deterministic=options.deterministic,
+                devices=options.devices,
                 checkpoint_seconds=options.checkpoint_seconds,
                 listeners=[view, *event_writers(run_dir, options)],
                 make_learner=make_learner,
@@ -162,7 +164,9 @@ def _run_replicate(
 
 def load_data(config: ExperimentConfig, options: RunOptions) -> "Data":
     """Returns the config's data set in the shape of its network's inputs."""
-    devices.configure(options.deterministic)  # before the first tensor
+    # Before the first tensor.
+    devices.configure(options.deterministic)
+    devices.strategy(options.devices)
     return datasets.load(
         config.dataset,
         image_shape=networks.image_shape(config.network),
@@ -242,4 +246,5 @@ def about_run(data: "Data", options: RunOptions) -> dict[str, Any]:
         jit=options.jit,
         step=options.step,
         deterministic=options.deterministic,
+        devices=options.devices,
     )

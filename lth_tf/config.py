@@ -299,8 +299,8 @@ def _from_format_1(kind: str, values: dict[str, Any]) -> tuple[str, dict[str, An
 class RunOptions(Options):
     """How and where an experiment is run.
 
-    Nothing of it enters the run's name. `jit`, `step`, `deterministic`, and `jobs` through the
-    number of threads, change results by rounding; all are kept in config.json.
+    Nothing of it enters the run's name. `jit`, `step`, `devices`, `deterministic`, and, through
+    the number of threads, `jobs` change results by rounding; all are kept in config.json.
     """
 
     runs_dir: str = option("runs", "Folder that all run directories lie in.")
@@ -328,6 +328,13 @@ class RunOptions(Options):
         "How networks of dense layers are trained: on all weights, or on the remaining ones "
         "alone. auto: the faster one, timed at each level.",
         choices=("auto", "dense", "sparse"),
+    )
+    devices: str = option(
+        "one",
+        "What a training is spread over: one device, all of this machine (mirrored), or all "
+        "machines that TF_CONFIG names (multi_worker), each of which runs the same command with "
+        "one shared runs_dir.",
+        choices=("one", "mirrored", "multi_worker"),
     )
     deterministic: bool = option(
         True,

@@ -24,8 +24,8 @@ from lth_tf.tickets import stability
 from lth_tf.tickets.learner import Learner, LearnerMaker, Setup, TrainerLearner
 from lth_tf.tickets.listener import RunListener
 from lth_tf.tickets.procedure import Procedure, scaled_rates, without_idle_levels
-from lth_tf.training import devices
 from lth_tf.training.derivatives import DataDerivatives
+from lth_tf.training.devices import configure, run_dir_of, workers_of
 from lth_tf.training.trainer import Trainer
 
 _INPUTS = {
@@ -42,6 +42,7 @@ def find_tickets(
     jit: str = "auto",
     step: str = "auto",
     deterministic: bool = True,
+    devices: str = "one",
     checkpoint_seconds: float = 60.0,
     listeners: Sequence[RunListener] = (),
     make_learner: LearnerMaker | None = None,
@@ -59,6 +60,9 @@ def find_tickets(
         step: see `Trainer`; which one a stage was trained with is in its summary, and a
             stage that was interrupted goes on with the same one.
         deterministic: the same bits for a seed on accelerators too; a CPU always gives them.
+        devices: "one"; "mirrored", all of this machine, each of which takes its part of a batch;
+            "multi_worker", those of all machines that TF_CONFIG names, each of which calls this
+            with the same arguments and a folder that they share. Results are equal up to rounding.
         checkpoint_seconds: time between checkpoints inside a level.
         listeners: hear of every stage and evaluation.
         make_learner: what trains the stages; None for `trainer_learner`.
@@ -69,7 +73,7 @@ def find_tickets(
     Raises:
         UsageError: if the network or method is unknown, pruning would empty a
             layer, or a file of the run directory is damaged.
-        RunError: if a loss is not finite or a file cannot be written.
+        RunError: if a loss is not finite, a file cannot be written, or another worker is gone.
 
     Example::
 
@@ -77,20 +81,23 @@ def find_tickets(
         config = lth_tf.ExperimentConfig(network="lenet", iterations=2000, levels=8)
         run = lth_tf.find_tickets(config, data, "runs/mine/seed_0")
     """
-    devices.configure(deterministic)
+    configure(deterministic)
     config = dataclasses.replace(config, dataset=data.name)
     check_data(config, data)
-    model = new_model(config, data, "init")
-    config = without_idle_levels(
-        config,
-        get_masks(model),
-        network_rates(config, model),
-        warnings.warn,
-        units_of(config, model),
-    )
     with contextlib.ExitStack() as stack:
+        # Only what is trained is made there: whoever makes another model need not wait for others.
+        scope = stack.enter_context(workers_of(devices))
+        with scope():
+            model = new_model(config, data, "init")
+        config = without_idle_levels(
+            config,
+            get_masks(model),
+            network_rates(config, model),
+            warnings.warn,
+            units_of(config, model),
+        )
         if not isinstance(run_dir, RunDir):
-            run_dir = RunDir(run_dir)
+            run_dir = run_dir_of(run_dir, devices)
             about = provenance(data=data_record(data), **config.method.provenance())
             stack.enter_context(run_dir.writing(config, about))
         _check_data(run_dir, data)
@@ -105,7 +112,8 @@ def find_tickets(
             checkpoint_seconds,
             new_model=lambda: new_model(config, data, "init"),
         )
-        learner = (make_learner or trainer_learner)(setup)
+        with scope():
+            learner = (make_learner or trainer_learner)(setup)
         if config.method.origin_iteration(config) is None:
             if not isinstance(learner, TrainerLearner):
                 raise UsageError(

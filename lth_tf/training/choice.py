@@ -16,6 +16,7 @@ from lth_tf.lazy import lazy_imports
 from lth_tf.masking.layers import CONVOLUTIONS, layers_of
 from lth_tf.masking.model import get_weights, set_weights
 from lth_tf.methods.hooks import Hooks
+from lth_tf.training import replicas
 from lth_tf.training.batches import (
     Examples,
     InMemoryBatches,
@@ -66,13 +67,23 @@ class Loops:
         self._jit, self._hooks, self._step = jit, hooks, step
         self._made: dict[str, Loop] = {}
         self._sparse_below = 0.0
+        self._strategy = tf.distribute.get_strategy()
+        self._replicas = self._strategy.num_replicas_in_sync
+        if self._replicas > 1:
+            replicas.check(model, config, hooks, self._replicas)
         if step == "sparse":
+            if self._replicas > 1:
+                raise UsageError(
+                    "Expected step='dense' on several devices. Received: step='sparse'.",
+                    arguments=("step",),
+                )
             links_of(model, data, config, hooks)
 
     def named(self, name: str) -> Loop:
         """Returns the loop "dense" or "sparse"."""
         if name not in self._made:
-            self._made[name] = self._sparse() if name == "sparse" else self._dense()
+            with self._strategy.scope():
+                self._made[name] = self._sparse() if name == "sparse" else self._dense()
         return self._made[name]
 
     @property
@@ -110,7 +121,9 @@ class Loops:
 
     def _density(self) -> float:
         """Returns the fraction of the weights that is left; infinity if the dense step must do."""
-        if tf.config.list_physical_devices("GPU") or not importlib.util.find_spec("numba"):
+        if self._replicas > 1 or tf.config.list_physical_devices("GPU"):
+            return math.inf
+        if not importlib.util.find_spec("numba"):
             return math.inf
         try:
             masks = [
@@ -139,7 +152,9 @@ class Loops:
         maker = DenseStep if isinstance(self._step, str) else self._step
         data, config = self._data, self._config
         step = maker(self._model, config, self._hooks)
-        jit = uses_jit(self._model, self._jit)
+        jit = uses_jit(self._model, self._jit) and self._replicas == 1
+        if self._replicas > 1:
+            step = replicas.ReplicatedStep(step, self._model, self._strategy)
         splits = {name: getattr(data, name) for name in ("train", "validation", "test")}
         if isinstance(data.train, Streamed):
             return StreamedLoop(

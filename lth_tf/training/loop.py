@@ -128,6 +128,7 @@ class CompiledLoop:
         self._traces: collections.Counter[str] = collections.Counter()
 
         self._jit = jit
+        self._strategy = tf.distribute.get_strategy()
         # Traced once and called in several programs.
         self._update, self._measure = self._compiled(step.update), self._compiled(step.measure)
         self._programs = {
@@ -140,7 +141,8 @@ class CompiledLoop:
     def _compiled(self, function: Callable) -> Callable:
         # TensorFlow warns of a method that is traced for one Trainer after the other,
         # but knows no code of a partial.
-        return tf.function(functools.partial(function), jit_compile=self._jit, autograph=False)
+        scoped = functools.partial(_in_scope, self._strategy, function)
+        return tf.function(scoped, jit_compile=self._jit, autograph=False)
 
     @property
     def traces(self) -> int:
@@ -256,6 +258,12 @@ class CompiledLoop:
 
     def _totals_of(self, split: str) -> tuple[tf.Tensor, tf.Tensor]:
         return totals(self._measure, self._examples[split])
+
+
+def _in_scope(strategy: tf.distribute.Strategy, function: Callable, *arguments: Any) -> Any:
+    """Calls a function as where the loop was made, whoever traces it."""
+    with strategy.scope():
+        return function(*arguments)
 
 
 def train(

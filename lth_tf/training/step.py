@@ -65,6 +65,7 @@ class DenseStep:
         self._named_variables = NamedVariables(model, self._optimizer, self._variables)
         self._hooks.optimizer_slots = self._named_variables.slots
         self._random_states = random_states(model)
+        self._replicas = tf.distribute.get_strategy().num_replicas_in_sync
 
     def state(self) -> dict[str, list[Any]]:
         """Returns the optimizer's variables and those of the hooks."""
@@ -96,6 +97,9 @@ class DenseStep:
             hooked = self._hooks.extra_loss(iteration)
             if hooked is not None:
                 extra.append(tf.cast(hooked, loss.dtype))
+            if self._replicas > 1:
+                # As Keras's own loss: gradients are added up over replicas.
+                extra = [each / self._replicas for each in extra]
             loss = tf.add_n([loss, *extra]) if extra else loss
             scaled = self._optimizer.scale_loss(loss)  # itself but for float16
         gradients = tape.gradient(
@@ -135,7 +139,7 @@ class DenseStep:
         variables = [v for _, v in (*chosen, *own)]
         if self._config.weight_decay:
             values = [
-                add_weight_decay([g], [v], self._config.weight_decay)[0]
+                add_weight_decay([g], [v], self._config.weight_decay / self._replicas)[0]
                 if self._named_variables.is_weight(v) or not self._name(v)
                 else g
                 for g, v in zip(values, variables, strict=True)
