@@ -163,7 +163,9 @@ def test_unwritable_folder(program, tmp_path):
     assert "Expected a folder that can be written to. Received: runs" in done.err
 
 
-def test_trials_side_by_side_are_those_one_after_another(program, tmp_path):
+def test_trials_side_by_side_are_those_one_after_another(program, tmp_path, monkeypatch):
+    # On one thread and on two, which are the same bits in programs as users compile them.
+    monkeypatch.setenv("XLA_FLAGS", "")
     together = program("experiments.lenet", *QUICK, "--replicates=2", "--jobs=2", "--runs_dir=a")
     assert together.code == 0, together.err
     assert "seed 0 | " in together.out and "seed 1 | " in together.out
