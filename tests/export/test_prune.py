@@ -86,8 +86,13 @@ def test_a_missing_runtime_is_named_before_anything_is_trained(place, monkeypatc
     assert not (place / "no").exists()
 
 
-def test_channels_are_removed_from_the_files(place, digits):
-    flags = {"density": 0.5, "granularity": "channel", "export": "tflite"}
+def test_channels_are_removed_from_the_files(place, tmp_path):
+    flags = {
+        "density": 0.5,
+        "granularity": "channel",
+        "export": "tflite",
+        "runs_dir": str(tmp_path),
+    }
     run = own_model.run(str(place / "small.keras"), options(place, **flags))
     model = keras.models.load_model(run.path / own_model.PRUNED)
     left = np.any(model.get_layer("fc1").kernel.numpy() != 0, axis=0)
