@@ -142,7 +142,7 @@ class Method(Options):
             shapes: weight path -> shape; a number is that of a vector's weights.
             rates: weight path -> fraction of its remaining weights pruned a level.
             config: levels, criterion and scope.
-            units: what is kept or pruned as one.
+            units: what is kept or pruned as one; not given where that is a weight.
 
         Raises:
             UsageError: if a layer would lose its last weight.

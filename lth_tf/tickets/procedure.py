@@ -153,7 +153,9 @@ def plan(
     """
     CRITERIA.get(config.criterion)
     shapes = {path: np.shape(mask) for path, mask in dense.items()}
-    return config.method.plan(shapes, rates, config, units)
+    # A method of the user's may know of single weights alone, and take three arguments.
+    more = () if units is EVERY_WEIGHT else (units,)
+    return config.method.plan(shapes, rates, config, *more)
 
 
 def scaled_rates(
