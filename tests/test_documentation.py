@@ -39,6 +39,7 @@ def own_model(tmp_path_factory):
     return folder, names
 
 
+@pytest.mark.optimized
 def test_the_readmes_example_finds_a_winning_ticket_and_ends_in_a_file(
     own_model, monkeypatch, capsys
 ):
