@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy as to_numpy
 
+from .formats.base import Stored
 from .renamed import renamed_argument
 from .saved_model.coding import BYTES
 
@@ -138,6 +139,14 @@ def bytes_on_disk(path: str | os.PathLike) -> int:
 def kernel_arrays(model: keras.Model) -> list[np.ndarray]:
     """Returns the values of a model's kernels, float32 whatever the model stores."""
     return [as_float32(kernel) for kernel in kernels(model)]
+
+
+def stored_dense(model: keras.Model) -> list[Stored]:
+    """Returns how a format stores a model's kernels that has no use for zeros."""
+    return [
+        Stored(kernel.shape, int(np.count_nonzero(kernel)), kernel.nbytes, "dense")
+        for kernel in kernel_arrays(model)
+    ]
 
 
 def as_float32(kernel: keras.Variable) -> np.ndarray:

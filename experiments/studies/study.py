@@ -6,7 +6,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from lth_tf.cli import flags, program, tf_logging
 from lth_tf.cli.table import Column, table
@@ -46,6 +46,9 @@ class StudyOptions(Options):
     out: str = option("", "Folder for CSV and PNG. Default: the folder studies in runs_dir.")
 
 
+Own = TypeVar("Own", bound=StudyOptions)
+
+
 @dataclasses.dataclass(frozen=True)
 class Findings:
     """What a study came to.
@@ -63,7 +66,7 @@ class Findings:
     figure: "Figure"
 
 
-class Lab:
+class Lab(Generic[Own]):
     """Trains what a study asks for; what is there already is not trained again.
 
     Runs lie in `<runs_dir>/studies/<network>_<dataset>/`, so that studies share them.
@@ -74,7 +77,7 @@ class Lab:
         own: options of the study.
     """
 
-    def __init__(self, config: ExperimentConfig, options: RunOptions, own: StudyOptions):
+    def __init__(self, config: ExperimentConfig, options: RunOptions, own: Own):
         self.config = config
         self.options = options
         self.own = own

@@ -43,9 +43,8 @@ class TransferOptions(study.StudyOptions):
     other: str = option("digits", "The other data set, of the same shape.")
 
 
-def work(lab: study.Lab) -> study.Findings:
+def work(lab: study.Lab[TransferOptions]) -> study.Findings:
     """Finds tickets on both data sets and trains each on both."""
-    assert isinstance(lab.own, TransferOptions)
     here, there = lab.config.dataset, lab.own.other
     rows = []
     for seed in lab.seeds:

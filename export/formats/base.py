@@ -147,7 +147,6 @@ class Format(abc.ABC):
     ) -> list[Stored]:
         """Writes a plain model with zeros in its kernels; returns how these are stored."""
 
-    @abc.abstractmethod
     def write_dense(
         self,
         model: "keras.Model",
@@ -155,7 +154,11 @@ class Format(abc.ABC):
         signature: "Signature",
         options: WriteOptions,
     ) -> None:
-        """Writes what the same model takes if nobody makes use of its zeros."""
+        """Writes what the same model takes if nobody makes use of its zeros.
+
+        That is the same file unless the format makes use of them.
+        """
+        self.write(model, path, signature, options)
 
     def load(self, path: pathlib.Path) -> Runner:
         """Opens a file in this process, in its first runtime."""

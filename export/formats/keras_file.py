@@ -57,20 +57,7 @@ class KerasFile(Format):
         # Keras saves under this suffix only.
         model.save(path.with_suffix(".keras"))
         path.with_suffix(".keras").replace(path)
-        return [
-            Stored(kernel.shape, int(np.count_nonzero(kernel)), kernel.nbytes, "dense")
-            for kernel in size.kernel_arrays(model)
-        ]
-
-    def write_dense(
-        self,
-        model: "keras.Model",
-        path: pathlib.Path,
-        signature: "Signature",
-        options: WriteOptions,
-    ) -> None:
-        """Saves the model: the format has no use for zeros."""
-        self.write(model, path, signature, options)
+        return size.stored_dense(model)
 
     def speed_caveats(self, model: "keras.Model", dtype: str) -> list[str]:
         """Returns that it gains nothing."""

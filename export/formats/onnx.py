@@ -101,20 +101,7 @@ class Onnx(Format):
         if missing:
             raise _refusal(model, f"it has no operators for {', '.join(sorted(missing))}")
         path.write_bytes(proto.SerializeToString())
-        return [
-            Stored(kernel.shape, int(np.count_nonzero(kernel)), kernel.nbytes, "dense")
-            for kernel in size.kernel_arrays(model)
-        ]
-
-    def write_dense(
-        self,
-        model: "keras.Model",
-        path: pathlib.Path,
-        signature: "Signature",
-        options: WriteOptions,
-    ) -> None:
-        """Writes the model: the format has no use for zeros."""
-        self.write(model, path, signature, options)
+        return size.stored_dense(model)
 
     def speed_caveats(self, model: "keras.Model", dtype: str) -> list[str]:
         """Returns that zeros make no difference."""
