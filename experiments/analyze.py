@@ -28,7 +28,7 @@ from lth_tf.cli import flags, program, tf_logging
 from lth_tf.cli.table import Column, table
 from lth_tf.errors import UsageError
 from lth_tf.files import write_bytes
-from lth_tf.lazy import lazy_imports
+from lth_tf.lazy import lazy_imports, require
 from lth_tf.options import Options, option
 
 with lazy_imports():
@@ -93,8 +93,10 @@ def analyze(folders: list[str], options: AnalyzeOptions | None = None) -> list[p
     Raises:
         UsageError: if a folder holds no finished run, there is no such analysis, nothing can be
             analysed, or the output folder cannot be written to.
+        MissingPackage: if what draws is not installed; before anything is trained.
     """
     options = options or AnalyzeOptions()
+    require("altair", "vl_convert")
     chosen = options.chosen()
     left_out: list[str] = []
     runs = analyses.readable(folders, left_out)

@@ -12,6 +12,7 @@ import numpy as np
 from lth_tf.cli.kept import programs_kept
 from lth_tf.errors import RunError, UsageError
 from lth_tf.files import atomic_path
+from lth_tf.lazy import require
 from lth_tf.units.graph import NoGraph
 
 from . import report, ticket
@@ -33,6 +34,8 @@ def run(options: ExportOptions) -> list[Artifact]:
     forms = [FORMATS.get(name) for name in options.formats]
     for form in forms:
         form.check_installed()
+    if options.cluster or options.qat:
+        require("tensorflow_model_optimization", "tf_keras")
     source = load(options)
     _refuse_missing_data(options, source, forms)
     say = (lambda *_, **__: None) if options.json else print

@@ -62,17 +62,18 @@ def lazy_api(module_globals: dict[str, Any]) -> Iterator[None]:
         yield
 
 
-def require(package: str) -> None:
-    """Finds out early whether a package is there that is only imported after long work.
+def require(*packages: str) -> None:
+    """Finds out early whether packages are there that are only imported after long work.
 
     Args:
-        package: one of `EXTRAS`.
+        *packages: of those of `EXTRAS`.
 
     Raises:
-        MissingPackage: if it is not installed; the message names the extra.
+        MissingPackage: if one is not installed; the message names the extra.
     """
-    if importlib.util.find_spec(package) is None:
-        raise MissingPackage(missing_extra(ModuleNotFoundError(name=package)))
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise MissingPackage(missing_extra(ModuleNotFoundError(name=package)))
 
 
 def missing_extra(error: ImportError) -> str:

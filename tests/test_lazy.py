@@ -1,4 +1,5 @@
 import configparser
+import importlib.util
 import os
 import pathlib
 import re
@@ -7,6 +8,11 @@ import sys
 
 import pytest
 
+from experiments import analyze
+from experiments.studies import study
+from export import command
+from export.config import ExportOptions
+from lth_tf.config import ExperimentConfig
 from lth_tf.lazy import EXTRAS, MissingPackage, lazy_imports, missing_extra
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -110,3 +116,33 @@ def test_tensorflow_is_quiet_in_a_script_that_imports_lth_tf_first(given, level)
     )
     found, *modules = done.stdout.split()
     assert found == level and "tensorflow" not in modules
+
+
+def without(package, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name, *rest: None if name == package else found(name, *rest),
+    )
+
+
+def test_a_study_that_could_not_draw_is_not_begun(tmp_path, monkeypatch, capsys):
+    without("vl_convert", monkeypatch)
+    monkeypatch.setattr(sys, "argv", ["signs", f"--runs_dir={tmp_path}"])
+    begun = []
+    with pytest.raises(SystemExit) as end:
+        study.main("signs", ExperimentConfig(), "A study.", begun.append)
+    assert end.value.code == 2 and not begun
+    assert "pip install 'lth_tf[report]'" in capsys.readouterr().err
+
+
+def test_an_analysis_that_could_not_draw_is_not_begun(tmp_path, monkeypatch):
+    without("altair", monkeypatch)
+    with pytest.raises(MissingPackage, match=r"pip install 'lth_tf\[report\]'"):
+        analyze.analyze([str(tmp_path)])
+
+
+def test_fine_tuning_that_cannot_be_is_not_begun(monkeypatch):
+    without("tf_keras", monkeypatch)
+    with pytest.raises(MissingPackage, match=r"pip install 'lth_tf\[baseline\]'"):
+        command.run(ExportOptions(run="none", qat=True))

@@ -13,7 +13,7 @@ from lth_tf.cli.table import Column, table
 from lth_tf.config import ExperimentConfig, RunOptions, run_name
 from lth_tf.errors import UsageError
 from lth_tf.files import atomic_path
-from lth_tf.lazy import lazy_imports
+from lth_tf.lazy import lazy_imports, require
 from lth_tf.options import Options, option
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
@@ -251,6 +251,7 @@ def _run(
     for unused in ("overwrite", "dry_run", "tensorboard"):
         if getattr(options, unused):
             raise UsageError(f"Expected a flag of studies. Received: --{unused}.")
+    require("altair", "vl_convert")
     tf_logging.import_tensorflow()
     found = work(Lab(config, options, own))
     folder = pathlib.Path(own.out or pathlib.Path(options.runs_dir, "studies"))

@@ -130,8 +130,7 @@ class Format(abc.ABC):
         Raises:
             MissingPackage: it names the extra to install.
         """
-        for package in self.packages:
-            require(package)
+        require(*self.packages)
 
     @abc.abstractmethod
     def recognizes(self, path: pathlib.Path) -> bool:
