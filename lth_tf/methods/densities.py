@@ -55,7 +55,7 @@ class AtDensities(Method):
         total = sum(map(size, shapes.values()))
         unpruned = sum(size(shape) for path, shape in shapes.items() if not rates[path])
         levels = range(1, self.levels(config) + 1)
-        pools = [self.pools(level, shapes, rates, config, units) for level in levels]
+        pools = [self.pools(level, shapes, rates, config, *units.arguments) for level in levels]
         return [total, *(unpruned + sum(kept for _, kept in p.values()) for p in pools)]
 
     def pools(

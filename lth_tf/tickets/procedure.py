@@ -153,9 +153,7 @@ def plan(
     """
     CRITERIA.get(config.criterion)
     shapes = {path: np.shape(mask) for path, mask in dense.items()}
-    # A method of the user's may know of single weights alone, and take three arguments.
-    more = () if units is EVERY_WEIGHT else (units,)
-    return config.method.plan(shapes, rates, config, *more)
+    return config.method.plan(shapes, rates, config, *units.arguments)
 
 
 def scaled_rates(

@@ -1,5 +1,7 @@
 """What is kept or pruned as one, written down."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -16,8 +18,10 @@ from lth_tf.masking.model import (
     set_masks,
     strip_masks,
 )
+from lth_tf.methods.densities import AtDensities
 from lth_tf.pruning import PruningContext, select
 from lth_tf.pruning.granularities.block import blocks
+from lth_tf.tickets import procedure
 
 
 def dense(*units, **options):
@@ -247,3 +251,16 @@ def test_methods_that_choose_single_weights_refuse_channels():
         ExperimentConfig(method="rigl", granularity="channel")
     with pytest.raises(UsageError, match="Expected a granularity out of 1x16, 1x4, 2:4, channel"):
         ExperimentConfig(granularity="chanel")
+
+
+@dataclasses.dataclass(frozen=True)
+class Halves(AtDensities):
+    """Of a user: knows of single weights alone."""
+
+    def pools(self, level, shapes, rates, config):
+        return {path: ([path], 5 * level) for path in shapes}
+
+
+def test_methods_that_plan_single_weights_need_not_know_of_units():
+    config = ExperimentConfig(method=Halves(final_density=(0.5, 0.2)))
+    assert procedure.plan(config, {"a": np.ones((4, 5))}, {"a": 1.0}) == [20, 5, 10]

@@ -25,6 +25,14 @@ class Units:
     chosen together it is that of the first.
     """
 
+    @property
+    def arguments(self) -> tuple["Units", ...]:
+        """Itself, as a further argument of a method; nothing if each weight is a unit.
+
+        So methods need not take it that plan single weights alone.
+        """
+        return () if type(self) is Units else (self,)
+
     def rates(self, rates: Rates) -> dict[str, float | Fraction]:
         """Returns name -> fraction to prune of the units of that name.
 
