@@ -52,7 +52,8 @@ class Connectivity(Analysis):
                     continue
                 numbers = {
                     "side": side,
-                    "uneven": float(shares.std()) / mean,
+                    # Of equal shares the mean is rounded.
+                    "uneven": float(shares.std()) / mean if np.ptp(shares) else 0.0,
                     "chance": expected_deviation(mask, shares.size) / mean,
                 }
                 kept = np.quantile(shares, _QUANTILES)

@@ -51,15 +51,26 @@ def test_layers():
     assert layer_sizes(ONE) == {"a": (4, 10), "b": (2, 4)}
 
 
+class Channels:
+    """51 of 100 channels of 300 inputs."""
+
+    def __init__(self):
+        kept = (np.arange(100) < 51).astype(np.uint8)
+        self.masks = {"a/kernel": np.broadcast_to(kept, (300, 100)), "a/bias": kept}
+
+    def row(self, layer, **numbers):
+        return {"layer": layer, **numbers}
+
+
 def test_biases_that_are_masked_with_channels_connect_nothing():
-    class Channels:
-        masks = {"a/kernel": np.uint8([[1, 0], [1, 0]]), "a/bias": np.uint8([1, 0])}
-
-        def row(self, layer, **numbers):
-            return {"layer": layer, **numbers}
-
     rows = list(Connectivity().of_level(Channels()))
     assert {row["layer"] for row in rows} == {"a/kernel"} and len(rows) == 22
+
+
+def test_units_that_all_keep_as_many_are_even():
+    rows = list(Connectivity().of_level(Channels()))
+    # Not 2e-16, which is what rounding makes of 300 times 0.51.
+    assert {row["uneven"] for row in rows if row["side"] == "outgoing"} == {0.0}
 
 
 def test_connections_of_a_dense_layer():
