@@ -326,7 +326,7 @@ class RunOptions(Options):
     step: str = option(
         "auto",
         "How networks of dense layers are trained: on all weights, or on the remaining ones "
-        "alone. auto: the faster one, timed at each level.",
+        "alone. auto: the faster one, timed at each level, so that runs may differ by rounding.",
         choices=("auto", "dense", "sparse"),
     )
     devices: str = option(
