@@ -28,6 +28,9 @@ from .coding import Coded, encode
 GRAPH_FILE = "saved_model.pb"
 """What is in every SavedModel folder."""
 
+Called = dict[str, tuple[keras.Model, Signature]]
+"""Name of a signature -> what it calls, and how."""
+
 _DEFAULT = "serving_default"
 _raw = tf.raw_ops
 
@@ -144,20 +147,44 @@ def dense_saved_model(
 
     `model.export(path)` writes every weight twice.
     """
+    return dense_saved_models({_DEFAULT: (model, signature or signature_of(model))}, path)
+
+
+def dense_saved_models(models: Called, path: str | os.PathLike) -> pathlib.Path:
+    """Writes an ordinary SavedModel of several signatures, shared weights once."""
     path = pathlib.Path(path)
-    signature = signature or signature_of(model)
     root = tf.Module()
-    root.weights = [variable.value for variable in model.variables]
-    root.tables = _tables(model)
-
-    def serve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return signature.call(model, inputs)
-
-    traced = tf.function(serve, autograph=False).get_concrete_function(**signature.specs)
-    root.others = list(traced.variables)
+    root.weights = [variable.value for model, _ in models.values() for variable in model.variables]
+    root.tables = [table for model, _ in models.values() for table in _tables(model)]
+    traced = {name: _traced(*called) for name, called in models.items()}
+    root.others = [variable for function in traced.values() for variable in function.variables]
     with atomic_path(path, replaces=GRAPH_FILE) as partial:
         tf.saved_model.save(root, str(partial), signatures=traced)
     return path
+
+
+def _traced(model: keras.Model, signature: Signature) -> Any:
+    def serve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        return signature.call(model, inputs)
+
+    return tf.function(serve, autograph=False).get_concrete_function(**signature.specs)
+
+
+def with_others(
+    model: keras.Model, signature: Signature, others: Mapping[str, keras.Model] | None
+) -> Called:
+    """Returns what a file's signatures call: the model first, then others.
+
+    Raises:
+        UsageError: if another has the name of the model's own, or is not built.
+    """
+    if others and _DEFAULT in others:
+        raise UsageError(
+            f"Expected names of further signatures. Received: {_DEFAULT!r}, "
+            "which is the model's own."
+        )
+    more = {name: (other, signature_of(other)) for name, other in (others or {}).items()}
+    return {_DEFAULT: (model, signature), **more}
 
 
 def write_saved_model(
@@ -168,19 +195,12 @@ def write_saved_model(
     others: Mapping[str, keras.Model] | None = None,
 ) -> list[Stored]:
     """Writes the folder as `to_saved_model` does; returns how its kernels are stored."""
-    others = others or {}
-    if _DEFAULT in others:
-        raise UsageError(
-            f"Expected names of further signatures. Received: {_DEFAULT!r}, "
-            "which is the model's own."
-        )
+    models = with_others(model, signature, others)
     if not kernels(model):
         raise UsageError(
             f"Expected a model with at least one kernel. Received: model={model.name!r}, which has "
             "no weights of rank 2 or more."
         )
-    models = {_DEFAULT: (model, signature)}
-    models |= {name: (other, signature_of(other)) for name, other in others.items()}
     unique = {id(kernel): kernel for part, _ in models.values() for kernel in kernels(part)}
     coded = encode([as_float32(kernel) for kernel in unique.values()], dtype)
     with tempfile.TemporaryDirectory() as folder:
@@ -192,7 +212,7 @@ def write_saved_model(
 
 
 def _save(
-    models: dict[str, tuple[keras.Model, Signature]],
+    models: Called,
     path: pathlib.Path,
     resource: _Kernels,
     order: list[int],

@@ -4,7 +4,7 @@ import os
 import pathlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..arrays import Arrays
 from ..examples import named
 from ..formats.base import CHOICES, DTYPES, WriteOptions
 from ..renamed import renamed_argument
-from ..saved_model.write import dense_saved_model
+from ..saved_model.write import Called, dense_saved_model, dense_saved_models, with_others
 from ..signature import Signature, signature_of
 from ..size import kernel_arrays
 from .sparsify import Stored, rewrite
@@ -46,6 +46,7 @@ def to_tflite(
     batch_size: int | None = None,
     optimize: str = "latency",
     runtime: str = "any",
+    signatures: Mapping[str, keras.Model] | None = None,
 ) -> pathlib.Path | bytes:
     """Writes a model as a TFLite file whose kernels take the room of their nonzeros.
 
@@ -71,13 +72,16 @@ def to_tflite(
         optimize: "latency", or "size" to unpack all kernels at load, which is smaller.
         runtime: "any"; "litert" for files that TFLite Micro need not refuse; "micro" for
             dense kernels, the only ones it runs.
+        signatures: name -> a model that the file can run too, e.g. a part of `model`. Weights
+            that models share are stored once. Not of int8 files, nor of those for TFLite Micro.
 
     Returns:
         `path`, or the content of the file if that is None.
 
     Raises:
-        UsageError: if `dtype` is unknown, int8 comes without examples, the
-            examples do not fit the model, or the folder cannot be written to.
+        UsageError: if `dtype` is unknown, int8 comes without examples, float16 is asked for
+            TFLite Micro, signatures for it or for int8, the examples do not fit the model,
+            or the folder cannot be written to.
         RunError: if the converter cannot convert the model, or the disk is full.
 
     Example::
@@ -87,7 +91,17 @@ def to_tflite(
     signature, options = _options(
         model, dtype, examples, batch_size, optimize=optimize, runtime=runtime
     )
-    content, _ = _rewritten(model, signature, options)
+    if signatures and (dtype == "int8" or runtime == "micro"):
+        reason = (
+            "ranges of int8 activations are those of one"
+            if dtype == "int8"
+            else "TFLite Micro runs one, and not always the model's own"
+        )
+        raise UsageError(
+            f"Expected a file without further signatures: {reason}. Received: dtype={dtype!r}, "
+            f"runtime={runtime!r}, signatures={', '.join(signatures)}. Write a file for each."
+        )
+    content, _ = _rewritten(with_others(model, signature, signatures), options)
     if path is None:
         return content
     write_bytes(pathlib.Path(path), content)
@@ -98,16 +112,14 @@ def write_tflite(
     model: keras.Model, path: pathlib.Path, signature: Signature, options: WriteOptions
 ) -> list[Stored]:
     """Writes a file as `to_tflite` does; returns how its kernels are stored."""
-    content, stored = _rewritten(model, signature, options)
+    content, stored = _rewritten(with_others(model, signature, None), options)
     path.write_bytes(content)
     return stored
 
 
-def _rewritten(
-    model: keras.Model, signature: Signature, options: WriteOptions
-) -> tuple[bytes, list[Stored]]:
+def _rewritten(models: Called, options: WriteOptions) -> tuple[bytes, list[Stored]]:
     return rewrite(
-        dense_bytes(model, signature, options),
+        _dense_bytes(models, options),
         batch_size=options.batch_size or 1,
         optimize=options.optimize,
         runtime=options.runtime,
@@ -132,19 +144,30 @@ def _options(
 
 def dense_bytes(model: keras.Model, signature: Signature, options: WriteOptions) -> bytes:
     """Returns the converter's file of a model that is called in a known way."""
+    return _dense_bytes(with_others(model, signature, None), options)
+
+
+def _dense_bytes(models: Called, options: WriteOptions) -> bytes:
+    model, signature = next(iter(models.values()))
     dtype, arrays = options.dtype, options.examples
     if dtype == "int8" and arrays is None:
         raise UsageError(
             "Expected examples for dtype=int8: inputs as the model will see them set the ranges "
             f"of its activations. Received: examples=None. Pass an array {_shapes(signature)}."
         )
+    if dtype == "float16" and options.runtime == "micro":
+        raise UsageError(
+            "Expected dtype=float32 or int8 for TFLite Micro, which takes no float16 weights. "
+            "Received: dtype='float16', runtime='micro'."
+        )
     if options.batch_size:
-        signature = signature.with_batch(options.batch_size)
+        size = options.batch_size
+        models = {name: (part, own.with_batch(size)) for name, (part, own) in models.items()}
     # Loops over lists of tensors need to know the shape of what is in them.
-    tried = [signature] if signature.batch_size else [signature, signature.with_batch(1)]
+    tried = [models, _in_ones(models)] if _free(models) else [models]
     for attempt in tried:
         try:
-            return _convert(model, attempt, dtype, arrays)
+            return _convert(attempt, dtype, arrays)
         except _NotConverted as error:
             failure = error
     raise RunError(_refusal(model, dtype, signature, failure)) from failure
@@ -154,11 +177,22 @@ class _NotConverted(Exception):
     """What the converter said."""
 
 
-def _convert(
-    model: keras.Model, signature: Signature, dtype: str, examples: Arrays | None
-) -> bytes:
+def _free(models: Called) -> bool:
+    return any(signature.batch_size is None for _, signature in models.values())
+
+
+def _in_ones(models: Called) -> Called:
+    """Returns the same with batches of one where any size would do."""
+    return {
+        name: (model, signature if signature.batch_size else signature.with_batch(1))
+        for name, (model, signature) in models.items()
+    }
+
+
+def _convert(models: Called, dtype: str, examples: Arrays | None) -> bytes:
+    model, signature = next(iter(models.values()))
     with tempfile.TemporaryDirectory() as folder:
-        path = dense_saved_model(model, pathlib.Path(folder, "dense"), signature)
+        path = dense_saved_models(models, pathlib.Path(folder, "dense"))
         if dtype == "int8" and _has_loops(path):
             path = _without_loops(model, signature, pathlib.Path(folder, "unrolled"))
         converter = tf.lite.TFLiteConverter.from_saved_model(str(path))

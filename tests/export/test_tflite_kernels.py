@@ -5,6 +5,8 @@ import functools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from ai_edge_litert import interpreter
 from keras import layers
 
 from export.formats import FORMATS, WriteOptions
@@ -215,3 +217,35 @@ def test_the_content_of_a_file_without_a_path(tmp_path):
         (name,) = options
         with pytest.raises(UsageError, match=f"Expected one of .* Received: {name}="):
             to_tflite(model, **options)
+
+
+def test_float16_is_nothing_for_micro():
+    with pytest.raises(UsageError, match="float32 or int8 for TFLite Micro.*dtype='float16'"):
+        to_tflite(stack((64,), layers.Dense(40)), dtype="float16", runtime="micro")
+
+
+@pytest.mark.parametrize("runtime", [tf.lite, interpreter])
+def test_further_signatures_share_the_weights(runtime):
+    inputs = keras.Input((40,))
+    code = layers.Dense(300, "relu")(inputs)
+    model = pruned(keras.Model(inputs, layers.Dense(40)(code)))
+    parts = {"encode": keras.Model(inputs, code), "head": stack((3,), layers.Dense(2))}
+    content = to_tflite(model, signatures=parts)
+    assert len(content) - len(to_tflite(model)) < 1000  # of 14,500: the kernels are there once
+    run = runtime.Interpreter(model_content=content).get_signature_runner
+    for name, part in {"serving_default": model, **parts}.items():
+        given = floats(5, *part.input_shape[1:])
+        np.testing.assert_allclose(run(name)(inputs=given)["outputs"], part(given), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"dtype": "int8", "examples": np.zeros((8, 64))}, "ranges of int8.*signatures=part"),
+        ({"runtime": "micro"}, "TFLite Micro runs one.*signatures=part"),
+    ],
+)
+def test_files_of_one_signature(options, message):
+    model = stack((64,), layers.Dense(40))
+    with pytest.raises(UsageError, match=message):
+        to_tflite(model, signatures={"part": model}, **options)
