@@ -47,6 +47,13 @@ NAME = "dataset=digits,eval_interval=20,iterations=40,test_interval=20"
         ("lenet", ["--seed=99999999999999999999"], 2, "at most 2147483647. Received: seed=9999"),
         ("lenet", ["--seed=2147483647", "--replicates=2"], 2, "Expected seeds up to 2147483647."),
         ("lenet", ["--lr_drops=20,10"], 2, "Received: lr_drops=20,10."),
+        (
+            "lenet",
+            ["--prune_begin=0.5"],
+            2,
+            "Expected flags of --method=imp. Received: --prune_begin, which is one of "
+            "--method=gradual.",
+        ),
         ("lenet", ["--runs_dir="], 2, "Received: runs_dir=''."),
         ("lenet", ["--momentum=0.5"], 2, "Received: momentum=0.5, optimizer=adam."),
         ("lenet", ["--criterion=nonesuch"], 2, "Received: criterion='nonesuch'."),

@@ -213,7 +213,7 @@ def test_a_loss_that_is_not_finite(digits, tmp_path, monkeypatch):
         ),
         (["--method=imp"], "Expected method=gradual of this program. Received: method=iterative."),
         (["--scope=global"], "Expected scope=layerwise"),
-        (["--start=continue"], "--start, which is one of --method=imp."),
+        (["--start=continue"], "--start, which is one of --method="),
         (["--final_densty=0.1"], "Received: --final_densty. Did you mean --final_density?"),
         (["--network"], "network"),
         (["--network=conv2", "--preset=warmup"], "--preset=warmup"),

@@ -151,14 +151,17 @@ def _refuse_others_flags(
 ) -> None:
     """Refuses flags of parts that were not chosen: they would do nothing."""
     name_of = field.metadata["part_of"].name_of
-    own = {f.name for f in dataclasses.fields(part)}
+    having: dict[str, list[str]] = {}
     for other in parts:
-        for name in [f.name for f in dataclasses.fields(other) if f.name not in own]:
-            if values[name].present:
-                raise UsageError(
-                    f"Expected flags of --{field.name}={name_of(type(part))}. Received: --{name}, "
-                    f"which is one of --{field.name}={name_of(type(other))}."
-                )
+        for f in dataclasses.fields(other):
+            having.setdefault(f.name, []).append(name_of(type(other)))
+    own = name_of(type(part))
+    for name, names in having.items():
+        if values[name].present and own not in names:
+            raise UsageError(
+                f"Expected flags of --{field.name}={own}. Received: --{name}, "
+                f"which is one of --{field.name}={', '.join(names)}."
+            )
 
 
 def _define_part(field: dataclasses.Field, default: Options, values: flags.FlagValues) -> None:
