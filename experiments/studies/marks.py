@@ -71,7 +71,7 @@ def by_size(
     x = alt.X(
         "remaining:Q",
         title="% of weights remaining",
-        scale=alt.Scale(type="log", reverse=True, padding=20),
+        scale=alt.Scale(type="log", reverse=True, nice=False, padding=20),
         axis=alt.Axis(values=[100, 50, 30, 20, 10, 5, 3, 2, 1], format="~g"),
     )
     base = alt.Chart(alt.Data(values=points)).encode(x, color=alt.Color(f"{colour}:N", title=None))

@@ -7,9 +7,9 @@ with noise, new ones with the ticket's signs, one value a layer with the ticket'
 of the survivors' distribution, and new ones. LeNet on MNIST, reduced as in
 `experiments.studies.methods`, whose runs are used.
 
-Found (two seeds, a shared machine; experiments/measured/study_signs): it is the sign. With it kept,
-redrawn values or one value a layer lose 0.1 to 0.5 points at 18.9, 3.6 and 1.2 % of the weights;
-with it redrawn 3.0, 3.2 and 4.4. The survivors' distribution does not replace it (2.6 to 3.8).
+Found (three seeds; experiments/measured/study_signs): it is the sign. With it kept, redrawn values
+or one value a layer lose 0.1 to 0.5 points at 18.9, 3.6 and 1.2 % of the weights; with it redrawn
+2.9, 3.4 and 4.4. The survivors' distribution does not replace it (2.4 to 3.7).
 
 Source:
     Zhou et al. 2019, arXiv:1905.01067, section 4; Frankle & Carbin 2019, arXiv:1803.03635,
