@@ -41,7 +41,7 @@ def test_the_program_on_a_folder_of_images(program, tmp_path):
     (run_dir,) = (tmp_path / "runs" / "resnet50").glob("*/seed_0")
     run = RunDir(run_dir)
     summary = run.summary(Stage(1))
-    conv = 20_686_016
-    assert summary["remaining"] == conv - round(0.2 * conv) + 2 * 2_048
+    conv, shortcuts, output = 20_686_016, 2_768_896, 2 * 2_048
+    assert summary["remaining"] == conv - round(0.2 * conv) + shortcuts + output
     assert json.loads((run_dir / "config.json").read_text())["data"]["input"] == "stream"
     assert "All of it was done before" in program("experiments.resnet50", *flags).out

@@ -17,6 +17,7 @@ What runtimes do not take is not written:
 """
 
 import copy
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -29,8 +30,9 @@ from .flatbuffer import File, Graph, Op
 from .int8_layers import as_convolutions, centred, store_zeros_as_zero
 from .reshapes import fix_reshapes, join_reshapes
 
-_DIRECT = ((1, 0.06), (3, 0.03), (7, 0.02))
-_DIRECT_OTHERWISE = 0.012
+# Vectors a call multiplies, and bytes of the kernel, up to which -> the most density.
+_BY_ROWS = ((1, 0.06), (3, 0.03), (7, 0.02), (math.inf, 0.012))
+_BY_SIZE = ((256 * 1024, 0.012), (512 * 1024, 0.03), (math.inf, 0.06))
 
 # Tables that go with a sparse kernel: a tensor, an operator, how it is walked.
 _OVERHEAD = 200
@@ -49,19 +51,22 @@ _TAKE_FLOAT16 = (Op.CONV_2D, Op.DEPTHWISE_CONV_2D, Op.FULLY_CONNECTED)
 _TAKE_INT8 = (Op.CONV_2D, Op.FULLY_CONNECTED, Op.TRANSPOSE_CONV, Op.GATHER)
 
 
-def direct_density(rows: int) -> float:
+def direct_density(rows: int, size: int) -> float:
     """Returns up to which density FULLY_CONNECTED is faster on sparse rows than dense.
 
-    One row is bound by reading the kernel, many by computing, where dense products win by more.
+    One row is bound by reading the kernel from memory; many rows, and kernels that stay in a core's
+    cache (as in the steps of a loop), by computing, where dense products win by more.
 
     Args:
         rows: vectors that a call multiplies: examples times tokens.
+        size: bytes of the dense kernel.
 
     Example:
-    >>> direct_density(1), direct_density(64)
-    (0.06, 0.012)
+    >>> direct_density(1, 940_800), direct_density(64, 940_800), direct_density(1, 65_536)
+    (0.06, 0.012, 0.012)
     """
-    return next((density for most, density in _DIRECT if rows <= most), _DIRECT_OTHERWISE)
+    by_rows = next(density for most, density in _BY_ROWS if rows <= most)
+    return min(by_rows, next(density for most, density in _BY_SIZE if size <= most))
 
 
 def rewrite(
@@ -138,7 +143,7 @@ def _sparse(graph: Graph, kernel: int, users: list[schema.OperatorT], choice: _C
     if value.dtype == np.float32 and kinds == {Op.FULLY_CONNECTED}:
         density = np.count_nonzero(value) / value.size
         beside = choice.convolutions or choice.smallest
-        if not beside and density <= direct_density(choice.rows(graph, users)):
+        if not beside and density <= direct_density(choice.rows(graph, users), value.nbytes):
             csr = encode(value, (0, 1))
             _store(graph, kernel, csr)
             for user in users:

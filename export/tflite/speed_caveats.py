@@ -44,21 +44,12 @@ def speed_caveats(model: keras.Model, dtype: str) -> list[str]:
             "tflite: zeros make a network with convolutions smaller, not faster. They are decoded "
             "once when the file is loaded; stock runtimes have no faster sparse convolution."
         ]
-    densities = [(layer.name, _density(layer)) for layer in dense]
-    slow = [
-        f"{name} ({100 * density:.1f} %)"
-        for name, density in densities
-        if density > direct_density(rows=1)
-    ]
+    slow = []
+    for layer in dense:
+        kernel = to_numpy(layer.kernel)
+        density, most = np.count_nonzero(kernel) / kernel.size, direct_density(1, 4 * kernel.size)
+        if density > most:
+            slow.append(f"{layer.name} ({100 * density:.1f} %; faster below {100 * most:g} %)")
     if not slow:
         return []
-    most = 100 * direct_density(rows=1)
-    return [
-        f"tflite: zeros make dense layers above {most:.0f} % density smaller, "
-        f"not faster: {', '.join(slow)}."
-    ]
-
-
-def _density(layer: keras.layers.Dense) -> float:
-    kernel = to_numpy(layer.kernel)
-    return np.count_nonzero(kernel) / kernel.size
+    return [f"tflite: zeros make dense layers smaller, not faster: {', '.join(slow)}."]

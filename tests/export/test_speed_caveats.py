@@ -8,11 +8,11 @@ from export.formats import FORMATS
 from export.tflite.speed_caveats import speed_caveats
 
 
-def dense(density):
-    model = keras.Sequential([keras.Input((100,)), layers.Dense(100, name="fc")])
-    kernel = np.zeros(10_000)
-    kernel[: round(10_000 * density)] = 1
-    model.set_weights([kernel.reshape(100, 100), np.zeros(100)])
+def dense(density, units=400):
+    model = keras.Sequential([keras.Input((units,)), layers.Dense(units, name="fc")])
+    kernel = np.zeros(units**2)
+    kernel[: round(units**2 * density)] = 1
+    model.set_weights([kernel.reshape(units, units), np.zeros(units)])
     return model
 
 
@@ -25,8 +25,12 @@ def test_a_sparse_dense_layer_is_faster_in_float32_tflite_only():
 
 def test_a_denser_layer_is_named():
     (note,) = speed_caveats(dense(0.07), "float32")
-    assert "above 6 % density" in note
-    assert "fc (7.0 %)" in note
+    assert "smaller, not faster: fc (7.0 %; faster below 6 %)." in note
+
+
+def test_a_small_layer_is_named_at_a_lower_density():
+    (note,) = speed_caveats(dense(0.05, units=100), "float32")
+    assert "smaller, not faster: fc (5.0 %; faster below 1.2 %)." in note
 
 
 def test_convolutions():

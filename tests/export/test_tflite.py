@@ -142,20 +142,20 @@ def test_bytes_against_the_information_limit(name, density, dtype, limit):
     check_same(dense, content, inputs, exact=not (name == "lenet" and density == 0.01))
 
 
-def test_float32_layers_up_to_six_percent_are_read_directly():
-    for density, direct in ((0.04, True), (0.2, False)):
+def test_float32_layers_of_few_weights_are_read_directly():
+    for density, direct in ((0.01, True), (0.2, False)):
         content = sparsify(dense_tflite(full_size("lenet", density)), runtime="litert")
         graph = File(content).graphs[0]
         versions = {graph.model.operatorCodes[op.opcodeIndex].version for op in graph.operators}
         assert (Op.DENSIFY in operators(content)) != direct
         assert (8 in versions) == direct
-    assert Op.DENSIFY in operators(sparsify(dense_tflite(full_size("lenet", 0.04), "float16")))
+    assert Op.DENSIFY in operators(sparsify(dense_tflite(full_size("lenet", 0.01), "float16")))
     # Beside convolutions a dense layer takes no time worth two bytes an index.
     assert operators(sparsify(dense_tflite(full_size("conv6", 0.02))))[Op.DENSIFY] == 9
 
 
 def test_flatten_is_one_operator():
-    content = sparsify(dense_tflite(full_size("lenet", 0.04)), runtime="litert")
+    content = sparsify(dense_tflite(full_size("lenet", 0.01)), runtime="litert")
     assert operators(content) == {Op.RESHAPE: 1, Op.FULLY_CONNECTED: 3}
 
 

@@ -120,7 +120,8 @@ print("PruneCallback", Kept.seen)
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax")
 def test_counts_zeros_and_rewinding_under_jax(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "jax"}
+    about = {"PYTHONPATH": str(ROOT), "KERAS_BACKEND": "jax", "XLA_FLAGS": ""}
+    environment = {**os.environ, **about}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path)],
         env=environment,
