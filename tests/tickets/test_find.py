@@ -266,6 +266,6 @@ def test_every_network_strategy_start_and_control(
     for stage in expected:
         trained, kept = run_dir.trained(stage), run_dir.mask(stage)
         assert all((trained[path][mask == 0] == 0).all() for path, mask in kept.items())
-    assert run_dir.summary(Stage(1))["density"] < 0.85
+    assert 0 < run_dir.summary(Stage(1))["density"] < 0.95
     assert run_dir.config() == config
     shutil.rmtree(run_dir.path)  # 100 MB a level of VGG-19
