@@ -15,7 +15,7 @@ from lth_tf.runs.stage import Stage
 from lth_tf.tickets.listener import RunListener
 from lth_tf.tickets.procedure import stages
 
-_COLUMNS = (
+COLUMNS = (
     Column("level"),
     Column("control", 13, left=True, drop=1),
     Column("% remaining"),
@@ -64,7 +64,7 @@ class Display(RunListener):
         self._levels = config.method.levels(config)
         self._iterations = config.iterations
         self._stages_left = len(stages(config))
-        self._table = Table(_COLUMNS)
+        self._table = Table(COLUMNS)
         self._bar: tqdm | None = None
         self.trained = False
         self._life = SignsOfLife(sign_of_life_seconds)

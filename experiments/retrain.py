@@ -76,12 +76,15 @@ def main() -> None:
 
 
 def _run() -> None:
-    cli.run(RetrainExperiment(_defaults(sys.argv), __doc__, {}, ""))
+    cli.run(experiment(_asked_ticket(sys.argv)))
 
 
-def _defaults(argv: list[str]) -> ExperimentConfig:
-    """Returns the config of the run that a command line names, its method being retraining."""
-    ticket = _asked_ticket(argv)
+def experiment(ticket: str) -> RetrainExperiment:
+    """Returns the experiment of training a run's tickets again; "" is not to name one yet."""
+    return RetrainExperiment(_defaults(ticket), __doc__, {}, "")
+
+
+def _defaults(ticket: str) -> ExperimentConfig:
     if not ticket:
         return ExperimentConfig(method=Retrain())
     config = RunDir(ticket).config()

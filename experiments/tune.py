@@ -31,7 +31,7 @@ from typing import Any
 from lth_tf.cli import flags, program, tf_logging
 from lth_tf.config import ExperimentConfig, RunOptions, run_name
 from lth_tf.lazy import lazy_imports
-from lth_tf.options import Options, option
+from lth_tf.options import Options, option, option_of
 
 from . import cli
 from .default_config import asked_network, default_config
@@ -70,23 +70,17 @@ class TuneOptions(Options):
     )
 
 
-def _same(name: str) -> Any:
-    """Returns the field that all experiments have under a name."""
-    (field,) = (field for field in dataclasses.fields(RunOptions) if field.name == name)
-    return dataclasses.field(default=field.default, metadata=field.metadata)
-
-
 @dataclasses.dataclass(frozen=True)
 class TuneRunOptions(Options):
     """Where a search is run."""
 
-    runs_dir: str = _same("runs_dir")
-    data_dir: str = _same("data_dir")
-    jit: str = _same("jit")
-    step: str = _same("step")
-    deterministic: bool = _same("deterministic")
-    checkpoint_seconds: float = _same("checkpoint_seconds")
-    overwrite: bool = _same("overwrite")
+    runs_dir: str = option_of(RunOptions, "runs_dir")
+    data_dir: str = option_of(RunOptions, "data_dir")
+    jit: str = option_of(RunOptions, "jit")
+    step: str = option_of(RunOptions, "step")
+    deterministic: bool = option_of(RunOptions, "deterministic")
+    checkpoint_seconds: float = option_of(RunOptions, "checkpoint_seconds")
+    overwrite: bool = option_of(RunOptions, "overwrite")
 
 
 def main() -> None:

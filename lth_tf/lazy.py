@@ -18,6 +18,7 @@ EXTRAS = {
     "keras_tuner": "tune",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "ray": "ray",
     "sklearn": "data",
     "tensorflow_datasets": "data",
     "tensorflow_model_optimization": "baseline",

@@ -56,6 +56,17 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def option_of(options: "type[Options]", name: str) -> Any:
+    """Returns a field that other options have, for options that have it as well.
+
+    Args:
+        options: the class that has it.
+        name: the field.
+    """
+    (field,) = (field for field in dataclasses.fields(options) if field.name == name)
+    return dataclasses.field(default=field.default, metadata=field.metadata)
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Base of the option dataclasses: checks every field against its type and bounds.

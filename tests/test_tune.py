@@ -136,7 +136,7 @@ def test_killed_search_goes_on_to_the_results_of_an_uninterrupted_one(tmp_path, 
     project = tmp_path / PROJECT
     killed = start(tmp_path, "--checkpoint_seconds=0")
     # Later than the training up to the iteration that is rewound to.
-    wanted = [project / "trial_001" / name for name in ("origin.npz", "progress/checkpoint.npz")]
+    wanted = [project / "trial_001" / name for name in ("origin.npz", "progress/level_00.npz")]
     while not all(file.exists() for file in wanted):
         assert killed.poll() is None, killed.stderr.read()
         time.sleep(0.005)

@@ -8,7 +8,8 @@ Each argument is a run directory or a folder with run directories below it. A ru
 claim if it has the paper's config, but for its length, prune rates, precision and evaluations:
 such runs are called reduced, and how. Prints a table and writes it as CSV, JSON and PNG;
 --json prints the JSON instead. --recipe=paper prints the commands that train what every figure
-needs, with their cost. The claims, a line of data each: experiments/claims.
+needs, with their cost; `experiments.sweep --recipe=paper` runs them.
+The claims, a line of data each: experiments/claims.
 """
 
 import dataclasses

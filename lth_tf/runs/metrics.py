@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lth_tf.errors import UsageError, errors_of
@@ -40,10 +41,38 @@ def forget(path: pathlib.Path, stage: Stage, after: int) -> None:
     kept = [
         record
         for record in read(path)
-        if (record["level"], record["control"]) != (stage.level, stage.control)
-        or record["iteration"] <= after
+        if _stage_of(record) != stage or record["iteration"] <= after
     ]
-    write_bytes(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
+    _write(path, kept)
+
+
+def of_stage(path: pathlib.Path, stage: Stage) -> list[dict[str, Any]]:
+    """Returns the evaluations of a stage."""
+    return [record for record in read(path) if _stage_of(record) == stage]
+
+
+def put(
+    path: pathlib.Path, stage: Stage, records: list[dict[str, Any]], order: Sequence[Stage]
+) -> None:
+    """Replaces the evaluations of a stage, and puts the stages in order.
+
+    Args:
+        path: the file; it need not be there.
+        stage: whose evaluations they are.
+        records: as `of_stage` returns them.
+        order: the stages; others come first.
+    """
+    place = {each: number for number, each in enumerate(order)}
+    kept = [record for record in read(path) if _stage_of(record) != stage]
+    _write(path, sorted([*kept, *records], key=lambda r: place.get(_stage_of(r), -1)))
+
+
+def _stage_of(record: dict[str, Any]) -> Stage:
+    return Stage(record["level"], record["control"])
+
+
+def _write(path: pathlib.Path, records: Iterable[dict[str, Any]]) -> None:
+    write_bytes(path, "".join(json.dumps(record) + "\n" for record in records).encode())
 
 
 def _record(line: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 from lth_tf.files import read_json, reading, write_json
 from lth_tf.runs.run_dir import RunDir
 
-_FILE = "stability.json"
+FILE = "stability.json"
 
 
 def record(run_dir: RunDir, iteration: int, barriers: dict[str, float]) -> None:
@@ -16,7 +16,7 @@ def record(run_dir: RunDir, iteration: int, barriers: dict[str, float]) -> None:
         iteration: the first of those tried at which the network is stable.
         barriers: iteration -> error barrier, a fraction.
     """
-    write_json(run_dir.path / _FILE, {"rewind_iteration": iteration, "barriers": barriers})
+    write_json(run_dir.path / FILE, {"rewind_iteration": iteration, "barriers": barriers})
 
 
 def recorded(run_dir: RunDir) -> int | None:
@@ -25,7 +25,7 @@ def recorded(run_dir: RunDir) -> int | None:
     Raises:
         UsageError: if the file is damaged.
     """
-    file = run_dir.path / _FILE
+    file = run_dir.path / FILE
     if not file.exists():
         return None
     with reading(file):

@@ -7,7 +7,7 @@
     optimizer_init.npz   what its optimizer and random generators start a level with
     level_00/        mask.npz, weights.npz, history.npz, correct.npz, summary.json
     level_00/reinit_0/ ...   the same files for a control
-    progress/        checkpoint inside the running level
+    progress/        a checkpoint inside each running stage, level_00.npz
 
 Files appear only when they are whole (`lth_tf.files`). A level's summary.json comes
 last and means that the level is done; see `stage_files` for what lies beside it.
@@ -17,7 +17,7 @@ import contextlib
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -221,7 +221,7 @@ class RunDir:
         if history is None:
             raise ValueError(f"Expected what was measured of {stage}. Received: history=None.")
         stage_files.write(self.path / str(stage), stage, masks, weights, history)
-        shutil.rmtree(self.path / "progress", ignore_errors=True)
+        self.forget_progress(stage)
 
     def has_origin(self) -> bool:
         """True if the weights that every level starts from are there."""
@@ -262,17 +262,31 @@ class RunDir:
         )
 
     def save_progress(self, stage: Stage, state: dict[str, np.ndarray]) -> None:
-        """Writes a checkpoint inside the running stage, in place of the last one."""
-        with errors_of(self._progress_path):
-            self._progress_path.parent.mkdir(exist_ok=True)
-        write_arrays(self._progress_path, {**state, "stage": np.array(str(stage))})
+        """Writes a checkpoint inside a running stage, in place of the last one."""
+        file = self.progress_path(stage)
+        with errors_of(file):
+            file.parent.mkdir(exist_ok=True)
+        write_arrays(file, {**state, "stage": np.array(str(stage))})
 
     def progress(self, stage: Stage) -> dict[str, np.ndarray] | None:
         """Returns the checkpoint inside a stage, or None."""
-        if not self._progress_path.exists():
-            return None
-        state = read_arrays(self._progress_path)
-        return state if str(state.pop("stage", "")) == str(stage) else None
+        for file in (self.progress_path(stage), self._former_progress_path):
+            if file.exists():
+                state = read_arrays(file)
+                if str(state.pop("stage", "")) == str(stage):
+                    return state
+        return None
+
+    def forget_progress(self, stage: Stage) -> None:
+        """Deletes the checkpoint inside a stage, if there is one."""
+        for file in (self.progress_path(stage), self._former_progress_path):
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there is none, or other stages have theirs there
+            self.progress_path(stage).parent.rmdir()
+
+    def progress_path(self, stage: Stage) -> pathlib.Path:
+        """Returns the file of the checkpoint inside a stage; it need not be there."""
+        return self.path / "progress" / f"{str(stage).replace('/', '.')}.npz"
 
     def metrics(self) -> list[dict[str, Any]]:
         """Returns every evaluation so far; a torn last line is left out."""
@@ -285,6 +299,16 @@ class RunDir:
     def forget_metrics(self, stage: Stage, after: int) -> None:
         """Drops a stage's evaluations after an iteration: they will be made again."""
         metrics.forget(self._metrics_path, stage, after)
+
+    def stage_metrics(self, stage: Stage) -> list[dict[str, Any]]:
+        """Returns the evaluations of a stage."""
+        return metrics.of_stage(self._metrics_path, stage)
+
+    def put_metrics(
+        self, stage: Stage, records: list[dict[str, Any]], order: Sequence[Stage]
+    ) -> None:
+        """Replaces the evaluations of a stage; those of all stand in the order of the stages."""
+        metrics.put(self._metrics_path, stage, records, order)
 
     @property
     def _config_path(self) -> pathlib.Path:
@@ -304,7 +328,7 @@ class RunDir:
         return self.path / "metrics.jsonl"
 
     @property
-    def _progress_path(self) -> pathlib.Path:
+    def _former_progress_path(self) -> pathlib.Path:
         return self.path / "progress" / "checkpoint.npz"
 
     def _is_done(self, stage: Stage) -> bool:

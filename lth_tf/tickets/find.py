@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 
@@ -18,7 +18,7 @@ from lth_tf.methods.hooks import Hooks
 from lth_tf.pruning.granularities.base import Units
 from lth_tf.runs.provenance import data_record, provenance
 from lth_tf.runs.run_dir import RunDir
-from lth_tf.runs.stage import ORIGIN
+from lth_tf.runs.stage import ORIGIN, Stage
 from lth_tf.seeding import stream_seed
 from lth_tf.tickets import stability
 from lth_tf.tickets.learner import Learner, LearnerMaker, Setup, TrainerLearner
@@ -81,6 +81,40 @@ def find_tickets(
         config = lth_tf.ExperimentConfig(network="lenet", iterations=2000, levels=8)
         run = lth_tf.find_tickets(config, data, "runs/mine/seed_0")
     """
+    with prepared(
+        config,
+        data,
+        run_dir,
+        jit=jit,
+        step=step,
+        deterministic=deterministic,
+        devices=devices,
+        checkpoint_seconds=checkpoint_seconds,
+        listeners=listeners,
+        make_learner=make_learner,
+    ) as (procedure, learner, written):
+        train_stages(procedure, learner, written, listeners)
+    return written
+
+
+@contextlib.contextmanager
+def prepared(
+    config: ExperimentConfig,
+    data: Data,
+    run_dir: RunDir | str | os.PathLike,
+    *,
+    jit: str = "auto",
+    step: str = "auto",
+    deterministic: bool = True,
+    devices: str = "one",
+    checkpoint_seconds: float = 60.0,
+    listeners: Sequence[RunListener] = (),
+    make_learner: LearnerMaker | None = None,
+) -> Iterator[tuple[Procedure, Learner, RunDir]]:
+    """Yields the procedure of a run, what trains its stages, and its run directory.
+
+    Args and errors are those of `find_tickets`.
+    """
     configure(deterministic)
     config = dataclasses.replace(config, dataset=data.name)
     check_data(config, data)
@@ -100,7 +134,7 @@ def find_tickets(
             run_dir = run_dir_of(run_dir, devices)
             about = provenance(data=data_record(data), **config.method.provenance())
             stack.enter_context(run_dir.writing(config, about))
-        _check_data(run_dir, data)
+        check_begun_with(run_dir, data)
         procedure = network_procedure(config, data, run_dir, model)
         setup = Setup(
             config,
@@ -123,8 +157,7 @@ def find_tickets(
             initial = get_weights(new_model(config, data, "init"))
             rewind = stability.first_stable_iteration(setup, learner, initial, listeners)
             procedure = network_procedure(config, data, run_dir, model, rewind)
-        train_stages(procedure, learner, run_dir, listeners)
-    return run_dir
+        yield procedure, learner, run_dir
 
 
 def check_data(config: ExperimentConfig, data: Data) -> None:
@@ -149,7 +182,12 @@ def check_data(config: ExperimentConfig, data: Data) -> None:
         )
 
 
-def _check_data(run_dir: RunDir, data: Data) -> None:
+def check_begun_with(run_dir: RunDir, data: Data) -> None:
+    """Refuses data other than those that a run was begun with.
+
+    Raises:
+        UsageError: if their checksum is another.
+    """
     recorded = run_dir.provenance().get("data", {}).get("checksum", data.checksum)
     if recorded != data.checksum:
         raise UsageError(
@@ -175,11 +213,18 @@ def train_stages(
         listener.run_started(procedure.plan[0])
     for stage in procedure.stages():
         if not procedure.done(stage):
-            ticket = procedure.ticket(stage)
-            procedure.finish(ticket, *learner.train(ticket, listeners))
+            train_stage(procedure, learner, stage, listeners)
         if stage != ORIGIN:
             for listener in listeners:
                 listener.stage_finished(stage, run_dir.summary(stage))
+
+
+def train_stage(
+    procedure: Procedure, learner: Learner, stage: Stage, listeners: Sequence[RunListener] = ()
+) -> None:
+    """Trains a stage of a procedure; what it needs must be done."""
+    ticket = procedure.ticket(stage)
+    procedure.finish(ticket, *learner.train(ticket, listeners))
 
 
 def network_procedure(

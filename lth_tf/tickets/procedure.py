@@ -70,6 +70,25 @@ class Procedure:
         trained = self._context.rewind and self._method.initial_weights() is None
         return ([ORIGIN] if trained else []) + stages(self._config)
 
+    def needs(self, stage: Stage) -> list[Stage]:
+        """Returns the stages that one is made from, beside the origin: all that `ticket` reads.
+
+        A stage can be trained once these are done, in any order and beside others.
+        """
+        if stage == ORIGIN:
+            return []
+        method, level = self._method, stage.level
+        origin = [ORIGIN] if ORIGIN in self.stages() else []
+        source = method.needs(level)
+        sources = [] if source is None else [Stage(source)]
+        if stage.control == SEARCH:
+            before = [Stage(k, SEARCH) for k in range(level) if method.searches(k)]
+            return [*origin, *before[-1:], *sources]
+        if not stage.control:
+            search = [Stage(level, SEARCH)] if method.searches(level) else []
+            return [*origin, *search, *sources]
+        return [Stage(level), *self.needs(Stage(level))]
+
     def done(self, stage: Stage) -> bool:
         """True if a stage is on the disk.
 
@@ -129,6 +148,7 @@ class Procedure:
         """
         if ticket.stage == ORIGIN:
             self._run_dir.save_origin(weights)
+            self._run_dir.forget_progress(ORIGIN)
             return
         if masks is None:
             masks = ticket.masks

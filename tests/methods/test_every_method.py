@@ -1,5 +1,6 @@
 """What holds of every method, on a small network; and each is killed where it has a state."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -9,10 +10,12 @@ import time
 import numpy as np
 import pytest
 
-from lth_tf.config import METHODS
+from lth_tf.config import CONTROLS, METHODS
 from lth_tf.methods.base import Method
+from lth_tf.runs import parcel
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import SEARCH, Stage
+from lth_tf.tickets import find
 from lth_tf.tickets.listener import RunListener
 from tests.conftest import ROOT
 from tests.methods import small
@@ -131,3 +134,25 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bits(method, killed, finish
     assert int(other.progress(stage)["evaluation/iteration"][-1]) == 4
     run(other.path, config, small.data(), jit="off", checkpoint_seconds=0)
     assert_same_results(finished(method), other)
+
+
+@pytest.mark.parametrize("method", small.METHOD_NAMES)
+def test_what_a_stage_needs_is_all_that_it_is_made_from(method, finished, tmp_path):
+    """Of a run nothing else is there, as on a machine that trains this stage alone."""
+    whole, data = finished(method), small.data()
+    counts = {dataclasses.fields(kind)[0].name: 1 for kind in CONTROLS.items().values()}
+    config = small.config_of(method).replace(**counts)
+    model = find.new_model(config, data, "init")
+    stages = find.network_procedure(config, data, whole, model).stages()
+    assert {stage.control for stage in stages} > {"", "reinit_0", "inverted_0"}
+    for number, stage in enumerate(stages):
+        there = RunDir(tmp_path / str(number))
+        with there.writing(config, {}):
+            procedure = find.network_procedure(config, data, there, model)
+            needed = procedure.needs(stage)
+            assert stages.index(stage) > max(map(stages.index, needed), default=-1)
+            parcel.put(there, stage, parcel.of_needed(whole, needed, stage), stages)
+            ticket = procedure.ticket(stage)
+        if stage.control == "reinit_0":
+            for path, mask in whole.mask(Stage(stage.level)).items():
+                np.testing.assert_array_equal(ticket.masks[path], mask)

@@ -116,6 +116,6 @@ def test_mistake_is_one_line(flags, message, monkeypatch, capsys, tmp_path):
 
 
 def test_default_config_is_that_of_the_run(parent):
-    config = retrain._defaults(["retrain", f"--ticket={parent.path}"])
+    config = retrain.experiment(str(parent.path)).defaults
     assert isinstance(config, ExperimentConfig)
     assert (config.iterations, config.learning_rate, config.method.level) == (12, 0.01, (1,))

@@ -164,7 +164,7 @@ def test_two_workers_one_of_them_killed(tmp_path):
         assert worker.returncode == 0, (out, err)
     whole = lth_tf.RunDir(tmp_path / "whole")
     workers = start(tmp_path / "killed", 1.0)
-    progress = tmp_path / "killed" / "progress" / "checkpoint.npz"
+    progress = tmp_path / "killed" / "progress" / "level_00.npz"
     until = time.monotonic() + 300
     while not progress.exists() and time.monotonic() < until:
         time.sleep(0.1)

@@ -1,0 +1,1 @@
+"""Trainings of many runs as tasks of a Ray cluster, a stage each."""
