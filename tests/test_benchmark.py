@@ -15,6 +15,7 @@ def test_every_file_is_a_suite():
         "costs",
         "evaluation",
         "floor",
+        "growth",
         "jobs",
         "masks",
         "memory",

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from lth_tf.cli import process
+from lth_tf.errors import RunError
 
 from . import Options, Result, in_turn, register
 
@@ -33,7 +34,8 @@ def startup(options: Options) -> Iterator[Result]:
     memory: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         timed = {
-            name: _seconds(name, arguments, folder, memory) for name, arguments in commands.items()
+            name: seconds_of(name, arguments, folder, memory)
+            for name, arguments in commands.items()
         }
         yield in_turn("seconds of a process", timed, options.rounds, unit="s")
     yield Result(
@@ -41,9 +43,20 @@ def startup(options: Options) -> Iterator[Result]:
     )
 
 
-def _seconds(
+def seconds_of(
     name: str, arguments: list[str], folder: str, memory: dict[str, float]
 ) -> Callable[[], float]:
+    """Returns what measures the seconds of a Python process; its peak memory in MB is noted.
+
+    Args:
+        name: what it is noted under.
+        arguments: of Python.
+        folder: what it runs in.
+        memory: name -> the largest peak so far.
+
+    Raises:
+        RunError: when measuring, if the process fails: its seconds would say nothing.
+    """
     python, *_ = process.command("x")
 
     def measure() -> float:
@@ -58,6 +71,8 @@ def _seconds(
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - start
+        if child.returncode:
+            raise RunError(f"{name} ended with exit code {child.returncode}: {arguments}.")
         memory[name] = max(memory.get(name, 0.0), _megabytes(usage))
         return seconds
 
