@@ -90,6 +90,23 @@ def test_not_run_says_what_is_missing(runs):
     assert found.verdict == "not run" and found.missing.endswith("lenet --strategy=oneshot")
 
 
+def test_accuracies_that_were_not_measured_decide_nothing(tmp_path):
+    nan = float("nan")
+    for seed, accuracy in enumerate((nan, nan, nan, 98.9)):
+        trainings = [
+            ("level_00", 100, 5000, 97.9, 98.0),
+            ("level_12", 6.95, 5000, accuracy, accuracy),
+            ("level_15", 3.58, 5100, accuracy, accuracy),
+            ("level_18", 1.85, 7000, 97.0, 97.0),
+            ("level_10", 13.5, 4000, accuracy, accuracy),
+        ]
+        save(tmp_path / "lenet" / "default", lenet.CONFIG.replace(seed=seed), trainings)
+    for name in ("lenet_accurate", "lenet_smallest"):
+        found = judged(tmp_path, name)
+        assert (list(found.values), found.verdict) == ([3], "undecided")
+    assert claim.verdict([nan] * 3, 1) == claim.verdict([5, 5, float("inf")], 1) == "undecided"
+
+
 def test_controls_of_a_level_are_one_mean(runs):
     folder = runs(SOONER)
     times = judged(folder, "lenet_reinit_times")

@@ -8,7 +8,8 @@ three seeds the mean has a 95 % confidence interval (Student's t). The claim is
 
 * reproduced if the whole interval is beyond the bar, on the paper's side,
 * contradicted if the whole interval is on the other side,
-* undecided if the bar is inside it (the spread is too wide), or with fewer than three seeds,
+* undecided if the bar is inside it (the spread is too wide), with fewer than three seeds, or if
+  a seed's number is not finite; a seed without a measured accuracy does not count,
 * not run if no run has the numbers.
 """
 
@@ -133,7 +134,7 @@ def verdict(values: Sequence[float], bar: float, less: bool = False) -> str:
     """
     if not values:
         return NOT_RUN
-    if len(values) < SEEDS:
+    if len(values) < SEEDS or not all(map(math.isfinite, values)):
         return UNDECIDED
     error = _T[min(len(values) - 1, 9)] * statistics.stdev(values) / math.sqrt(len(values))
     beyond = (statistics.fmean(values) - bar) * (-1 if less else 1)

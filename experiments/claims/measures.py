@@ -1,5 +1,6 @@
 """How the numbers of claims are computed: of points, which are trainings of one seed."""
 
+import math
 import statistics
 from collections.abc import Callable, Mapping
 
@@ -62,7 +63,7 @@ def each(number: Callable[[Seed], float]) -> Measure:
         missing = MissingError("a finished level")
         for name, seed in seeds.items():
             try:
-                found[name] = number(seed)
+                found[name] = _known(number(seed))
             except MissingError as error:
                 missing = error
         if not found:
@@ -92,7 +93,7 @@ def at_extreme(
     def measure(seeds: Mapping[int, Seed]) -> Values:
         def of_seed(seed: Seed) -> dict[int, float]:
             tickets = seed[need].tickets(high, low)
-            return {n: compare(t, seed[need].dense) for n, t in tickets.items()}
+            return {n: _known(compare(t, seed[need].dense)) for n, t in tickets.items()}
 
         found: dict[int, dict[int, float]] = {}
         missing = MissingError("a finished level")
@@ -138,12 +139,19 @@ def percent_sooner(one: Point, other: Point) -> float:
 
 def wins(one: Point, other: Point) -> bool:
     """Returns whether one is at least as accurate as the other and stops early no later."""
-    return one[EARLY] >= other[EARLY] and _stop(one) <= _stop(other)
+    return _known(one[EARLY]) >= _known(other[EARLY]) and _stop(one) <= _stop(other)
 
 
 def within(field: str, tolerance: float) -> Callable[[Point, Point], bool]:
     """Returns the test that an accuracy is at most `tolerance` points below another."""
-    return lambda one, other: one[field] >= other[field] - tolerance
+    return lambda one, other: _known(one[field]) >= _known(other[field]) - tolerance
+
+
+def _known(number: float) -> float:
+    """Returns a number, which is NaN where an accuracy was not measured."""
+    if not math.isfinite(number):
+        raise MissingError("a measured accuracy")
+    return number
 
 
 def _stop(point: Point) -> float:
