@@ -13,12 +13,14 @@ The inputs of the model stay as they are. Layers without a rule in
 """
 
 import dataclasses
+import inspect
 from typing import Any
 
 import keras
 import numpy as np
 
 from lth_tf.errors import UsageError
+from lth_tf.keras_internals import all_layers
 from lth_tf.masking.model import get_masks
 from lth_tf.units.graph import Call, Graph
 from lth_tf.units.merging import Add
@@ -182,8 +184,9 @@ def _rebuild(graph: Graph, model: keras.Model) -> keras.Model:
         weights = call.rule.weights() if call.rule else getattr(old, "weights", [])
         if weights:
             new[id(old)].set_weights([keras.ops.convert_to_numpy(weight) for weight in weights])
-        if hasattr(old, "finalize_state"):
-            new[id(old)].finalize_state()  # Normalization computes with a copy of its weights
+        for layer in _with_inner(new[id(old)]):
+            if hasattr(layer, "finalize_state"):
+                layer.finalize_state()  # Normalization computes with a copy of its weights
     ins, outs = keras.tree.map_structure(lambda t: tensors[id(t)], graph.ends)
     if isinstance(model, keras.Sequential):
         ordered = [new[id(layer)] for layer in model.layers]
@@ -197,13 +200,24 @@ def _input_like(tensor: keras.KerasTensor) -> keras.KerasTensor:
 
 def _new_layer(layer: keras.Operation, rule: Rule | None) -> keras.Operation:
     if rule:
-        return type(layer).from_config(rule.config())
+        config = rule.config()
+        for name in config:
+            # A function of the user's own cannot be made from a config.
+            if inspect.isfunction(value := getattr(layer, name, None)):
+                config[name] = value
+        return type(layer).from_config(config)
+    if any(hasattr(inner, "save_assets") for inner in _with_inner(layer)):
+        return layer  # a vocabulary, which is not in the config: nothing changes in it
     try:
         if isinstance(layer, keras.Model):
             return keras.models.clone_model(layer)
         return type(layer).from_config(layer.get_config())
     except (TypeError, ValueError, NotImplementedError):
         return layer  # a Lambda, or a class that cannot be made again: nothing changes in it
+
+
+def _with_inner(layer: keras.Operation) -> list[keras.layers.Layer]:
+    return all_layers(layer) if isinstance(layer, keras.layers.Layer) else []
 
 
 def _call_again(layer: keras.Operation, call: Call, tensors: dict[int, Any]) -> Any:

@@ -60,13 +60,12 @@ class Graph:
         self.calls = []
         for node in nodes:
             self.units.update({id(tensor): _units(tensor) for tensor in node.outputs})
-            shared = uses[id(node.operation)] > 1 and getattr(node.operation, "weights", [])
             self.calls.append(
                 Call(
                     node,
                     [id(tensor) for tensor in node.input_tensors],
                     [id(tensor) for tensor in node.outputs],
-                    None if shared else _rule(node),
+                    _rule(node, shared=uses[id(node.operation)] > 1),
                 )
             )
 
@@ -102,6 +101,8 @@ class Graph:
     def _grouped(self) -> tuple[dict[int, np.ndarray], "_Numbers"]:
         numbers = _Numbers()
         groups = {tensor: np.full(self.units[tensor], PINNED) for tensor in self.inputs}
+        # What a unit is when all weights are masked that make it.
+        masked = {tensor: np.full(n, np.nan) for tensor, n in self.units.items()}
         for call in self.calls:
             if call.rule is None:
                 for tensor in call.outputs:
@@ -114,6 +115,10 @@ class Graph:
             if call.rule.pins:
                 for group in before:
                     numbers.pin(group)
+            masked_before = [masked[tensor] for tensor in call.inputs]
+            if call.rule.needs_zeros:
+                numbers.pin(before[0][masked_before[0] != 0])
+            masked[call.outputs[0]] = call.rule.masked(masked_before)
             for one, other in call.rule.joined(before):
                 numbers.join(one, other)
             groups[call.outputs[0]] = call.rule.groups(before, numbers.fresh)
@@ -181,11 +186,17 @@ def _units(tensor: keras.KerasTensor) -> int:
     return (tensor.shape[-1] or 0) if len(tensor.shape) > 1 else 0
 
 
-def _rule(node: Any) -> Rule | None:
-    if original_class(node.operation) is keras.layers.MultiHeadAttention:
+def _rule(node: Any, shared: bool) -> Rule | None:
+    # What shrinks or takes in constants cannot do so for several calls.
+    once = (keras.layers.Reshape, keras.layers.Add)
+    kind = original_class(node.operation)
+    if shared and (kind in once or getattr(node.operation, "weights", [])):
+        return None
+    if kind is keras.layers.MultiHeadAttention:
         return attention_rule(node.operation, node.outputs)
     # `layer(tensor, training=True)` computes something else.
-    options = [value for value in node.arguments.kwargs.values() if value not in (None, False)]
+    values = node.arguments.kwargs.values()
+    options = [value for value in values if value is not None and value is not False]
     if options or len(node.arguments.args) != 1 or len(node.outputs) != 1:
         return None
     return rule_of(node.operation, node.input_tensors, node.outputs[0])

@@ -55,6 +55,11 @@ class Linear(Rule):
         values[self._uses()[~folded].any(0)] = np.nan
         return np.full(len(values), np.nan) if self.mixes else where_known(self._value, values)
 
+    def masked(self, values: list[np.ndarray]) -> np.ndarray:
+        """Returns the activation of 0."""
+        zeros = np.zeros(self._units)
+        return np.full(self._units, np.nan) if self.mixes else where_known(self._value, zeros)
+
     def live(self, live: np.ndarray, constants: list[np.ndarray]) -> list[np.ndarray]:
         """Returns which units are read by live ones and cannot go into the bias."""
         return [self._uses()[:, live].any(1) & ~self._foldable(constants[0])]
@@ -182,6 +187,10 @@ class Depthwise(Rule):
         values = np.where(unused, 0, self._foldable(constants[0])) + self._bias
         return where_known(self._value, values)
 
+    def masked(self, values: list[np.ndarray]) -> np.ndarray:
+        """Returns the activation of 0."""
+        return where_known(self._value, np.zeros(len(values[0])))
+
     def live(self, live: np.ndarray, constants: list[np.ndarray]) -> list[np.ndarray]:
         """Returns which units have a filter."""
         return [live & self._kernel.any(0)]
@@ -220,6 +229,8 @@ def linear_rule(
         kind: its class, of a masked layer that which it was before.
         shape: of what it reads.
     """
+    if isinstance(getattr(layer, "activation", None), keras.layers.Layer):
+        return None  # it may have weights
     if getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None):
         return None
     if kind is layers.Dense:

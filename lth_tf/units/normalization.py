@@ -11,6 +11,8 @@ class BatchNorm(Rule):
 
     def __init__(self, layer: keras.layers.BatchNormalization):
         super().__init__(layer, lambda constants: constants)
+        # Without a scale a constant is 0 in training alone, where its own mean is taken off.
+        self.needs_zeros = not layer.scale
 
     def load(self) -> None:
         """Copies the parameters."""
@@ -34,6 +36,10 @@ class BatchNorm(Rule):
         """Returns the normalized constants, or the shift where the scale is 0."""
         values = np.where(self._used, constants[0] * self._factor, 0) + self._shift
         return where_known(self._value, values)
+
+    def masked(self, values: list[np.ndarray]) -> np.ndarray:
+        """Returns zeros."""
+        return np.zeros(len(values[0]))
 
     def live(self, live: np.ndarray, constants: list[np.ndarray]) -> list[np.ndarray]:
         """Returns which units have a scale."""

@@ -52,10 +52,12 @@ class Rule:
     Attributes:
         mixes: whether each unit behind the layer depends on all of its sums.
         pins: whether the units before the layer stay.
+        needs_zeros: whether units before the layer stay that are not 0 when they are masked.
     """
 
     mixes = False
     pins = False
+    needs_zeros = False
 
     def __init__(self, layer: keras.layers.Layer, value: Callable[[np.ndarray], np.ndarray]):
         self.layer = layer
@@ -88,6 +90,14 @@ class Rule:
     def constants(self, constants: list[np.ndarray]) -> np.ndarray:
         """Returns the constants behind the layer."""
         return where_known(self._value, constants[0])
+
+    def masked(self, values: list[np.ndarray]) -> np.ndarray:
+        """Returns what units behind the layer are that are masked, else NaN.
+
+        Args:
+            values: the same of those before it.
+        """
+        return self.constants(values)
 
     def live(self, live: np.ndarray, constants: list[np.ndarray]) -> list[np.ndarray]:
         """Returns which units before the layer are live, for each of its inputs."""

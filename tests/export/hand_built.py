@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from lth_tf.keras_internals import all_layers
 from tests.export.small_tickets import as_float64
 
 
@@ -25,7 +26,7 @@ def randomize(model: keras.Model) -> None:
     for weight in model.weights:
         low = 0.5 if "variance" in weight.name or "gamma" in weight.name else -1.0
         weight.assign(rng.uniform(low, 1.5, weight.shape))
-    for layer in model.layers:
+    for layer in all_layers(model):
         if hasattr(layer, "finalize_state"):
             layer.finalize_state()
 

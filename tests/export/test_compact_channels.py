@@ -123,3 +123,17 @@ def test_the_heads_that_are_left():
     (attention,) = (x for x in small.layers if isinstance(x, L.MultiHeadAttention))
     assert attention.num_heads == 2
     assert attention.output_dense.kernel.shape == (2, 5, 16)
+
+
+@pytest.mark.parametrize(("activation", "left"), [("sigmoid", 8), ("relu", 4)])
+def test_no_constant_reaches_a_normalization_without_a_scale(activation, left):
+    """There it would be 0 in training and far from it behind the moving mean, which is masked."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 3))
+    x = L.BatchNormalization(scale=False)(
+        L.Conv2D(8, 3, activation=activation, name="conv")(inputs)
+    )
+    x = L.GlobalAveragePooling2D()(L.Conv2D(6, 3, name="next")(x))
+    masks = get_masks(half_of_its_channels(keras.Model(inputs, L.Dense(2)(x))))
+    assert masks["conv/kernel"].any((0, 1, 2)).sum() == left
+    assert masks["next/kernel"].any((0, 1, 2)).sum() == 3

@@ -27,7 +27,7 @@ class Channel(Granularity):
     additions, products or depthwise convolutions, are kept or pruned together, at the highest
     prune rate of their layers. Inputs and outputs of the model stay, and so does what reaches a
     layer that is not known to treat each channel by itself (layer normalization, a Lambda), or
-    the kernel of which is not masked.
+    the kernel of which is not masked, or a normalization without a scale behind e.g. a sigmoid.
 
     Densities count the weights that make channels; those that read a channel that is gone are
     useless too, but not counted. A prune rate is a fraction of the channels of a layer that are
