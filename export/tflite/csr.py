@@ -80,9 +80,10 @@ def smallest(array: np.ndarray) -> Csr:
 
     def size(axis: int) -> int:
         length = array.shape[axis]
-        longest = np.flatnonzero(used.any(tuple(i for i in range(array.ndim) if i != axis)))
+        used_there = np.flatnonzero(used.any(tuple(i for i in range(array.ndim) if i != axis)))
+        last_index = int(np.max(used_there, initial=0))
         rows = array.size // length
-        return nonzeros * _itemsize(longest.max(initial=0)) + (rows + 1) * _itemsize(nonzeros)
+        return nonzeros * _itemsize(last_index) + (rows + 1) * _itemsize(nonzeros)
 
     last = min(range(array.ndim), key=size)
     return encode(array, (*(axis for axis in range(array.ndim) if axis != last), last))

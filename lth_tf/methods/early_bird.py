@@ -158,4 +158,4 @@ class EarlyBirdHooks(Hooks):
         distances = [
             np.unpackbits(one ^ other).sum() / drawn.size for one in masks for other in masks
         ]
-        return max(distances) <= self._method.early_bird_distance
+        return bool(max(distances) <= self._method.early_bird_distance)

@@ -61,7 +61,7 @@ def chance(labels: np.ndarray) -> float:
     >>> chance(np.array([0, 1, 1, 2]))
     0.5
     """
-    return int(np.unique(labels, return_counts=True)[1].max()) / np.size(labels)
+    return int(np.max(np.unique(labels, return_counts=True)[1])) / np.size(labels)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -131,7 +131,7 @@ class Loops:
             ]
         except UsageError:
             return math.inf
-        return sum(mask.sum() for mask in masks) / sum(mask.size for mask in masks)
+        return sum(int(mask.sum()) for mask in masks) / sum(mask.size for mask in masks)
 
     def _seconds(self, iteration: int) -> tuple[float, float]:
         """Returns how long an interval takes the dense and the sparse loop, in turn."""

@@ -141,7 +141,7 @@ class Flatten(Rule):
 
     def live(self, live: np.ndarray, constants: list[np.ndarray]) -> list[np.ndarray]:
         """Returns which units are live at a position."""
-        return [np.logical_or.reduce(live.reshape(self._positions, -1))]
+        return [np.any(live.reshape(self._positions, -1), axis=0)]
 
     def groups(self, groups: list[np.ndarray], fresh: Callable[[int], np.ndarray]) -> np.ndarray:
         """Returns the groups, once for every position."""
