@@ -185,8 +185,10 @@ def _rebuild(graph: Graph, model: keras.Model) -> keras.Model:
         if weights:
             new[id(old)].set_weights([keras.ops.convert_to_numpy(weight) for weight in weights])
         for layer in _with_inner(new[id(old)]):
-            if hasattr(layer, "finalize_state"):
-                layer.finalize_state()  # Normalization computes with a copy of its weights
+            # It computes with a copy of its weights. Other layers with this method compute with
+            # what is in their config, and would forget it.
+            if isinstance(layer, keras.layers.Normalization):
+                layer.finalize_state()
     ins, outs = keras.tree.map_structure(lambda t: tensors[id(t)], graph.ends)
     if isinstance(model, keras.Sequential):
         ordered = [new[id(layer)] for layer in model.layers]

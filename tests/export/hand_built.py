@@ -27,7 +27,7 @@ def randomize(model: keras.Model) -> None:
         low = 0.5 if "variance" in weight.name or "gamma" in weight.name else -1.0
         weight.assign(rng.uniform(low, 1.5, weight.shape))
     for layer in all_layers(model):
-        if hasattr(layer, "finalize_state"):
+        if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
 
 

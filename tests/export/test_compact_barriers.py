@@ -43,6 +43,16 @@ def vocabulary() -> keras.Sequential:
     return keras.Sequential([keras.Input((2,), dtype="int64"), layer])
 
 
+def bins() -> layers.Layer:
+    layer = layers.Discretization(num_bins=4, output_mode="int")
+    layer.adapt(np.linspace(-1, 3, 50))
+    return layer
+
+
+def nested_bins() -> keras.Sequential:
+    return keras.Sequential([keras.Input((4,)), bins()])
+
+
 def barriers():
     shared, second = layers.Dense(4), layers.Dense(4)
     yield "subclass", lambda x: Doubled(4)(x)
@@ -54,6 +64,8 @@ def barriers():
     yield "normalization", lambda x: adapted()(x)
     yield "nested normalization", lambda x: keras.Sequential([keras.Input((4,)), adapted()])(x)
     yield "vocabulary", lambda x: vocabulary()(keras.ops.cast(x[:, :2], "int64"))
+    yield "bins", lambda x: keras.ops.cast(bins()(x), "float32")
+    yield "nested bins", lambda x: keras.ops.cast(nested_bins()(x), "float32")
     yield (
         "prelu inside",
         lambda x: layers.Dense(4, activation=layers.PReLU(), use_bias=False)(x * 1),
