@@ -19,6 +19,7 @@ import sys
 
 import pytest
 
+from lth_tf import signals
 from lth_tf.config import ExperimentConfig
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -119,6 +120,12 @@ def finished_run(digits, tmp_path_factory):
     with run_dir.writing(config, about):
         find_tickets(config, digits, run_dir)
     return run_dir
+
+
+def not_ignoring():
+    """Tests in the background of a shell or under nohup inherit that signals are ignored."""
+    for number in signals.STOPPING:
+        signal.signal(number, signal.SIG_DFL)
 
 
 @dataclasses.dataclass

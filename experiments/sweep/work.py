@@ -42,14 +42,12 @@ class Plan:
         levels: the last level that is trained.
         needs: stage -> those that must be done before it, in the order of a run on one machine.
         about: what config.json says beside the config.
-        weights: prunable weights of the network.
         notes: lines to print.
     """
 
     levels: int
     needs: dict[Stage, list[Stage]]
     about: dict[str, Any]
-    weights: int
     notes: str
 
 
@@ -59,11 +57,9 @@ class Failed:
 
     Attributes:
         reason: one line.
-        is_usage: whether it is a mistake in what was asked for.
     """
 
     reason: str
-    is_usage: bool
 
 
 @dataclasses.dataclass(frozen=True)

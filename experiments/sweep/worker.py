@@ -39,8 +39,6 @@ with lazy_imports():
     import ray
 
     from lth_tf import tensorflow_internals
-    from lth_tf.masking import arrays
-    from lth_tf.masking import model as masking
     from lth_tf.tickets import find
 
     from .. import cli
@@ -215,7 +213,6 @@ def _plan(work: Work) -> "tuple[Plan, Data | None]":
         config.levels,
         {stage: procedure.needs(stage) for stage in procedure.stages()},
         cli.about_run(data, work.options) | config.method.provenance(),
-        arrays.total(masking.get_masks(model)),
         notes.getvalue(),
     )
     return found, None if data.is_streamed else data
@@ -239,4 +236,4 @@ def _rewind(config: ExperimentConfig, run_dir: RunDir) -> int:
 
 def _failed(error: UsageError | RunError) -> Failed:
     flags = ", ".join(f"--{name}" for name in error.arguments)
-    return Failed(f"{error}{flags and f' See {flags}.'}", isinstance(error, UsageError))
+    return Failed(f"{error}{flags and f' See {flags}.'}")

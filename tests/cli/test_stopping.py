@@ -1,7 +1,6 @@
 """Programs that are told to stop keep what they have trained."""
 
 import os
-import pathlib
 import re
 import signal
 import subprocess
@@ -9,19 +8,12 @@ import sys
 
 import pytest
 
-from lth_tf import signals
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
+from tests.conftest import ROOT, not_ignoring
 
-ROOT = pathlib.Path(__file__).parents[2]
 LONG = ["--dataset=digits", "--iterations=1000000", "--checkpoint_seconds=10000"]
 FOLDER = "runs/lenet/dataset=digits,iterations=1000000"
-
-
-def not_ignoring():
-    """Tests in the background of a shell or under nohup inherit that signals are ignored."""
-    for number in signals.STOPPING:
-        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ class Machines:
     def plan(self, work):
         self.begun.append(f"{work.path[-1]} plan")
         task = len(self.begun)
-        plan = Plan(1, NEEDS, {"data": {"checksum": work.path[-1]}}, 4, "")
+        plan = Plan(1, NEEDS, {"data": {"checksum": work.path[-1]}}, "")
         self.outcomes[task] = self.fails(self.begun[-1]) or plan
         return task, f"data {work.path[-1]}"
 
@@ -193,14 +193,14 @@ def test_what_fails_too_often_is_named_and_the_others_go_on(sweep, capsys):
 
 def test_what_would_fail_again_is_not_tried_again(sweep):
     machines, runs = sweep(
-        seeds=1, fails=lambda name: Failed("The loss is nan", False) if "level" in name else None
+        seeds=1, fails=lambda name: Failed("The loss is nan") if "level" in name else None
     )
     assert machines.begun == ["0 plan", "0 level_00"]
     assert runs[0].failed == {L0: "The loss is nan"}
 
 
 def test_a_mistake_in_what_was_asked_for_is_one(sweep):
-    machines, runs = sweep(fails=lambda name: Failed("Expected a data set.", True))
+    machines, runs = sweep(fails=lambda name: Failed("Expected a data set."))
     assert machines.begun == ["0 plan", "1 plan"]
     with pytest.raises(UsageError, match="Expected a data set"):
         driver.check(runs)

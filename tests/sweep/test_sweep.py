@@ -9,13 +9,13 @@ import time
 import pytest
 from ray.cluster_utils import Cluster
 
-from experiments.sweep import runs
-from lth_tf import datasets
+from experiments.sweep import __main__, runs
+from lth_tf.cli import program
 from lth_tf.config import RunOptions
 from lth_tf.errors import UsageError
 from lth_tf.runs.run_dir import RunDir
-from tests.conftest import ROOT
-from tests.small_runs import assert_same_results, run
+from tests.conftest import ROOT, not_ignoring
+from tests.small_runs import assert_same_results
 
 # What is imported in the driver: TensorFlow is for those who train.
 PROGRAM = """
@@ -30,9 +30,6 @@ except SystemExit as end:
 
 
 def start(folder, *flags):
-    def not_ignoring():
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "--dataset=digits", "--step=dense", *flags],
         cwd=folder,
@@ -44,18 +41,32 @@ def start(folder, *flags):
     )
 
 
+def plainly(folder, *flags):
+    """Runs the network's own program, on one core as each training of a sweep."""
+    folder.mkdir()
+    subprocess.run(
+        [sys.executable, "-m", "experiments.lenet", "--dataset=digits", "--step=dense", *flags],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}),
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    return run_dirs(folder)
+
+
 def run_dirs(folder):
     return sorted(map(RunDir, folder.glob("runs/lenet/*/seed_*")), key=lambda run: run.path)
 
 
-def test_two_at_a_time_give_the_bits_of_one_after_the_other(tmp_path, digits, tiny):
-    short = ["--iterations=60", "--batch_size=32", "--eval_interval=20", "--test_interval=20"]
-    with start(tmp_path, *short, "--levels=1", "--reinits=1", "--jobs=2") as child:
+def test_two_at_a_time_give_the_bits_of_one_after_the_other(tmp_path):
+    short = ["--iterations=60", "--eval_interval=20", "--levels=1", "--reinits=1"]
+    with start(tmp_path, *short, "--jobs=2") as child:
         out, err = child.communicate(timeout=600)
     assert (child.returncode, err) == (0, "")
     (swept,) = run_dirs(tmp_path)
-    config = tiny.replace(levels=1, reinits=1, seed=0)
-    assert_same_results(run(tmp_path / "plain", config, digits, step="dense"), swept)
+    (plain,) = plainly(tmp_path / "plain", *short)
+    assert_same_results(plain, swept)
     assert swept.provenance()["threads"] == 1
     assert not (swept.path / "progress").exists()
     rows = [line.split() for line in out.splitlines()]
@@ -95,18 +106,12 @@ def test_of_two_machines_one_is_removed(tmp_path, monkeypatch):
     finally:
         machines.shutdown()
     assert child.returncode == 0, (out, err)
-    print(out, err)
     again = [line for line in err.splitlines() if "tried again from iteration" in line]
     assert len(again) == 1 and not again[0].endswith("iteration 0.")
-    for seed, swept in enumerate(run_dirs(tmp_path)):
-        config = swept.config()
-        assert config.seed == seed
-        assert_same_results(plain(tmp_path / f"plain_{seed}", config), swept)
-
-
-def plain(folder, config):
-    data = datasets.load("digits", image_shape=(28, 28, 1), seed=config.seed)
-    return run(folder, config, data, step="dense")
+    found = run_dirs(tmp_path)
+    assert [swept.config().seed for swept in found] == [0, 1]
+    for plain, swept in zip(plainly(tmp_path / "plain", *LONG), found, strict=True):
+        assert_same_results(plain, swept)
 
 
 @pytest.mark.slow
@@ -123,6 +128,16 @@ def test_ctrl_c_keeps_what_is_trained(tmp_path):
     (swept,) = run_dirs(tmp_path)
     assert (swept.path / "progress" / "level_00.npz").exists()
     assert swept.metrics()[-1]["iteration"] > 0
+
+
+@pytest.mark.parametrize(
+    "flags", [["--recipe=paper", "--only=4c"], ["--recipe", "paper", "--only", "4c"]]
+)
+def test_the_plan_of_a_recipe(flags, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["sweep", *flags, "--dry_run", f"--runs_dir={tmp_path}"])
+    assert program.run_main(__main__._run) == 0
+    out = capsys.readouterr().out
+    assert "\n5 runs, 420 trainings, 21,000,000 iterations. Nothing was trained.\n" in out
 
 
 def test_the_recipe_is_runs_of_its_programs(tmp_path):
