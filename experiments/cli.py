@@ -105,8 +105,7 @@ def run(experiment: Experiment) -> list[pathlib.Path]:
     config, options = parsed
     CRITERIA.get(config.criterion)
     experiment.check(config)
-    seeds = range(config.seed, config.seed + config.replicates)
-    replicates = [dataclasses.replace(config, seed=seed, replicates=1) for seed in seeds]
+    replicates = replicates_of(config)
     paths = [experiment.path(replicate, options) for replicate in replicates]
     if options.dry_run:
         _print_plan(replicates, paths, options)
@@ -120,6 +119,12 @@ def run(experiment: Experiment) -> list[pathlib.Path]:
     if len(replicates) > 1:
         print(f"\nFigures of all replicates: {program.command('report')} {paths[0].parent}")
     return paths
+
+
+def replicates_of(config: ExperimentConfig) -> list[ExperimentConfig]:
+    """Returns the config of each seed."""
+    seeds = range(config.seed, config.seed + config.replicates)
+    return [dataclasses.replace(config, seed=seed, replicates=1) for seed in seeds]
 
 
 def _run_replicate(

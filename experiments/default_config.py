@@ -1,12 +1,10 @@
 """The values of each network's own program, for programs that take any network."""
 
-import contextlib
 import importlib
 import importlib.util
 from typing import Any
 
-from absl import flags
-
+from lth_tf.cli import flags
 from lth_tf.config import ExperimentConfig
 
 
@@ -17,13 +15,7 @@ def asked_network(argv: list[str]) -> str:
     >>> asked_network(["program", "--levels=3", "--network=conv2"]), asked_network(["program"])
     ('conv2', 'lenet')
     """
-    default = ExperimentConfig().network
-    values = flags.FlagValues()
-    flags.DEFINE_string("network", default, "", flag_values=values)
-    with contextlib.suppress(flags.Error):  # told of when all flags are read
-        values(argv, known_only=True)
-        return values["network"].value
-    return default
+    return flags.asked(argv, "network", ExperimentConfig().network)
 
 
 def default_config(network: str) -> tuple[ExperimentConfig, dict[str, dict[str, Any]]]:

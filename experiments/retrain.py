@@ -13,14 +13,11 @@ Source:
     Morcos et al. 2019, arXiv:1906.02773 (other data sets and optimizers).
 """
 
-import contextlib
 import dataclasses
 import pathlib
 import sys
 
-from absl import flags as absl_flags
-
-from lth_tf.cli import program
+from lth_tf.cli import flags, program
 from lth_tf.config import ExperimentConfig, RunOptions, run_name
 from lth_tf.errors import UsageError
 from lth_tf.methods.retrain import Retrain
@@ -76,7 +73,7 @@ def main() -> None:
 
 
 def _run() -> None:
-    cli.run(experiment(_asked_ticket(sys.argv)))
+    cli.run(experiment(flags.asked(sys.argv, "ticket")))
 
 
 def experiment(ticket: str) -> RetrainExperiment:
@@ -94,21 +91,6 @@ def _defaults(ticket: str) -> ExperimentConfig:
             f"own program knows: {ticket}."
         )
     return config.replace(method=Retrain(ticket=ticket), controls=(), replicates=1)
-
-
-def _asked_ticket(argv: list[str]) -> str:
-    """Returns the run that a command line names, "" for none.
-
-    Example:
-    >>> _asked_ticket(["program", "--level=3", "--ticket=runs/a/seed_0"])
-    'runs/a/seed_0'
-    """
-    values = absl_flags.FlagValues()
-    absl_flags.DEFINE_string("ticket", "", "", flag_values=values)
-    with contextlib.suppress(absl_flags.Error):  # told of when all flags are read
-        values(argv, known_only=True)
-        return values["ticket"].value
-    return ""
 
 
 if __name__ == "__main__":

@@ -231,7 +231,7 @@ def bounds_text(field: dataclasses.Field) -> str:
     """
     limits = field.metadata
     if limits["choices"]:
-        return "one of " + ", ".join(limits["choices"])
+        return "one of " + ", ".join(choice or "nothing" for choice in limits["choices"])
     low, high, below = limits["minimum"], limits["maximum"], limits["below"]
     if low is not None and below is not None:
         return f"in [{low}, {below})"

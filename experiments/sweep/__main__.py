@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def _run() -> None:
-    if any(word.lstrip("-").startswith("recipe=paper") for word in sys.argv[1:]):
+    if flags.asked(sys.argv, "recipe"):
         parsed = flags.parse(sys.argv, __doc__, SweepOptions())
         if parsed is not None:
             (options,) = parsed
@@ -67,7 +67,7 @@ def _sweep(wanted: "list[run.Wanted]", options: SweepOptions) -> None:
     with cluster.connected(options.address, options.cpus, options.gpus, options.jobs) as machines:
         count = machines.machines()
         print(
-            f"{len(wanted)} run{'s' * (len(wanted) > 1)} on {count} machine{'s' * (count > 1)}; "
+            f"{_counted(wanted)} on {count} machine{'s' * (count > 1)}; "
             f"trainings at a time: {machines.places()}, cores of each: {options.cpus}\n"
             f"Results in {_common(wanted)}\n",
             flush=True,
@@ -107,6 +107,10 @@ def _there(found: "Iterator[run.Wanted]", shown: "view.View") -> "Iterable[run.W
         shown.told(f"Not trained: tickets of other runs. {error}")
 
 
+def _counted(wanted: "list[run.Wanted]") -> str:
+    return f"{len(wanted)} run{'s' * (len(wanted) != 1)}"
+
+
 def _common(wanted: "list[run.Wanted]") -> pathlib.Path:
     """Returns the folder that all runs lie in."""
     folders = {each.path.parent for each in wanted}
@@ -121,7 +125,7 @@ def _print_plan(wanted: "list[run.Wanted]") -> None:
         iterations += count * each.config.iterations
         print(f"{each.path}: {count} trainings of {each.config.iterations:,} iterations")
     print(
-        f"\n{len(wanted)} runs, {trainings:,} trainings, {iterations:,} iterations. "
+        f"\n{_counted(wanted)}, {trainings:,} trainings, {iterations:,} iterations. "
         "Nothing was trained."
     )
 

@@ -34,7 +34,9 @@ def of_experiment(
     """
     CRITERIA.get(config.criterion)
     experiment = cli.Experiment(defaults, "", presets, defaults.network)
-    return [Wanted(experiment, each, options, f"seed_{each.seed}") for each in _seeds(config)]
+    return [
+        Wanted(experiment, each, options, f"seed_{each.seed}") for each in cli.replicates_of(config)
+    ]
 
 
 def of_recipe(only: Sequence[str], options: RunOptions) -> list[Wanted]:
@@ -102,9 +104,3 @@ def _parsed(line: str, defaults: ExperimentConfig, presets: _Preset) -> Experime
 def _labelled(run: Wanted, group: int) -> Wanted:
     label = os.path.relpath(run.path, run.options.runs_dir)
     return dataclasses.replace(run, label=label, group=group)
-
-
-def _seeds(config: ExperimentConfig) -> list[ExperimentConfig]:
-    """Returns the config of each seed."""
-    seeds = range(config.seed, config.seed + config.replicates)
-    return [dataclasses.replace(config, seed=seed, replicates=1) for seed in seeds]

@@ -1,5 +1,6 @@
 """Command-line flags made from the fields of option dataclasses."""
 
+import contextlib
 import dataclasses
 import difflib
 import re
@@ -138,6 +139,21 @@ def _chosen(options: _Options, values: flags.FlagValues, preset: dict[str, Any])
         _refuse_others_flags(field, part, having, values)
         changes[field.name] = dataclasses.replace(part, **_given(part, values, preset))
     return dataclasses.replace(options, **changes)
+
+
+def asked(argv: list[str], name: str, default: str = "") -> str:
+    """Returns the value of one flag, ahead of all others, which may depend on it.
+
+    Example:
+    >>> asked(["program", "--levels=3", "--network", "conv2"], "network")
+    'conv2'
+    """
+    values = flags.FlagValues()
+    flags.DEFINE_string(name, default, "", flag_values=values)
+    with contextlib.suppress(flags.Error):  # told of when all flags are read
+        values(argv, known_only=True)
+        return values[name].value
+    return default
 
 
 def _given(options: Options, values: flags.FlagValues, preset: dict[str, Any]) -> dict[str, Any]:
