@@ -1,7 +1,7 @@
 """Where the examples of an update come from."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -13,6 +13,11 @@ from lth_tf.datasets.preprocessing import augment
 from lth_tf.datasets.streamed import Batch, Streamed
 from lth_tf.errors import UsageError
 from lth_tf.seeding import BatchOrder, stream_seed
+
+# Large enough to keep the cores busy, small enough for the activations of convolutions.
+_EVALUATED = 500
+# Of their float32 inputs; activations take a multiple of it.
+_EVALUATED_BYTES = 64 << 20
 
 
 class Batches(Protocol):
@@ -155,6 +160,16 @@ class StreamedBatches:
         return self._prepared(inputs, iteration), labels
 
 
+def evaluated_at_once(input_shape: Iterable[int | None]) -> int:
+    """Returns how many examples of a shape are evaluated at once.
+
+    Example:
+    >>> evaluated_at_once((28, 28, 1)), evaluated_at_once((512, 512, 3))
+    (500, 21)
+    """
+    return max(1, min(_EVALUATED, _EVALUATED_BYTES // (4 * math.prod(n or 1 for n in input_shape))))
+
+
 class Examples:
     """A split on the device, to be evaluated part by part.
 
@@ -174,6 +189,11 @@ class Examples:
     def labels(self) -> int:
         """Number of labels: one an example, or several if they are arrays."""
         return int(self._labels.shape.num_elements())
+
+    @property
+    def at_once(self) -> int:
+        """How many are evaluated at once."""
+        return min(evaluated_at_once(self._inputs.shape[1:]), len(self))
 
     def part(self, start: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns `size` examples from `start` on: inputs as the network takes them, labels."""
@@ -203,6 +223,7 @@ class StreamedExamples:
         """Number of labels: one an example, or several if they are arrays."""
         return len(self) * math.prod(self._split.label_shape)
 
-    def parts(self, size: int) -> Iterator[Batch]:
-        """Yields parts of at most `size` examples in order: inputs as they are stored, labels."""
+    def parts(self) -> Iterator[Batch]:
+        """Yields what is evaluated at once, in order: inputs as they are stored, labels."""
+        size = evaluated_at_once(self._split.input_shape)
         return iter(self._split.in_order().batch(size).prefetch(2))

@@ -23,9 +23,6 @@ from lth_tf.tensorflow_internals import in_fixed_order
 from lth_tf.training.batches import Batches, Examples
 from lth_tf.training.step import Step
 
-# Large enough to keep the cores busy, small enough for the activations of convolutions.
-EVALUATION_BATCH = 500
-
 Update = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 Measure = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
@@ -313,7 +310,7 @@ def totals(measure: Measure, examples: Examples) -> tuple[tf.Tensor, tf.Tensor]:
     Returns:
         Sum of their losses; number of labels predicted.
     """
-    size = min(EVALUATION_BATCH, len(examples))
+    size = examples.at_once
     whole = len(examples) // size
 
     def add(start: Any, size: int, loss: tf.Tensor, correct: tf.Tensor) -> tuple[Any, Any]:
@@ -344,7 +341,7 @@ def predicted(measure: Measure, examples: Examples) -> tf.Tensor:
     Returns:
         bool [labels], in the order of the examples.
     """
-    size = min(EVALUATION_BATCH, len(examples))
+    size = examples.at_once
     whole = len(examples) // size
     each = examples.labels // len(examples)
 

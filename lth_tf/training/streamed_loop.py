@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from lth_tf.tensorflow_internals import in_fixed_order
 from lth_tf.training.batches import StreamedBatches, StreamedExamples
-from lth_tf.training.loop import EVALUATION_BATCH, CompiledLoop, Interval, train
+from lth_tf.training.loop import CompiledLoop, Interval, train
 from lth_tf.training.step import Step
 
 
@@ -89,12 +89,12 @@ class StreamedLoop(CompiledLoop):
 
     def _totals_read(self, split: str) -> tuple[tf.Tensor, tf.Tensor]:
         examples, found = self._parts[split], (tf.constant(0.0), tf.constant(0))
-        for inputs, labels in examples.parts(EVALUATION_BATCH):
+        for inputs, labels in examples.parts():
             found = self._add(inputs, labels, *found)
         return found
 
     def _predicted(self, split: str) -> np.ndarray:
-        parts = self._parts[split].parts(EVALUATION_BATCH)
+        parts = self._parts[split].parts()
         return np.concatenate([np.ravel(self._predict(*part).numpy()) for part in parts])
 
     def _train_part(
