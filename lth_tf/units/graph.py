@@ -187,16 +187,14 @@ def _units(tensor: keras.KerasTensor) -> int:
 
 
 def _rule(node: Any, shared: bool) -> Rule | None:
-    # What shrinks or takes in constants cannot do so for several calls.
-    once = (keras.layers.Reshape, keras.layers.Add)
-    kind = original_class(node.operation)
-    if shared and (kind in once or getattr(node.operation, "weights", [])):
+    if shared and getattr(node.operation, "weights", []):
         return None
-    if kind is keras.layers.MultiHeadAttention:
+    if original_class(node.operation) is keras.layers.MultiHeadAttention:
         return attention_rule(node.operation, node.outputs)
     # `layer(tensor, training=True)` computes something else.
     values = node.arguments.kwargs.values()
     options = [value for value in values if value is not None and value is not False]
     if options or len(node.arguments.args) != 1 or len(node.outputs) != 1:
         return None
-    return rule_of(node.operation, node.input_tensors, node.outputs[0])
+    found = rule_of(node.operation, node.input_tensors, node.outputs[0])
+    return None if shared and found is not None and found.once else found

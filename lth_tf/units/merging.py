@@ -16,6 +16,8 @@ class Add(Rule):
         shift: what the branches taken out added to each unit.
     """
 
+    once = True
+
     def __init__(self, layer: keras.layers.Layer, branches: int, units: int):
         super().__init__(layer, lambda constants: constants)
         self.branches = list(range(branches))

@@ -53,11 +53,13 @@ class Rule:
         mixes: whether each unit behind the layer depends on all of its sums.
         pins: whether the units before the layer stay.
         needs_zeros: whether units before the layer stay that are not 0 when they are masked.
+        once: whether it stands for one call alone: shrinking it makes the layer another one.
     """
 
     mixes = False
     pins = False
     needs_zeros = False
+    once = False
 
     def __init__(self, layer: keras.layers.Layer, value: Callable[[np.ndarray], np.ndarray]):
         self.layer = layer
@@ -150,6 +152,8 @@ class Flatten(Rule):
 
 class Reshape(Rule):
     """A vector that becomes a 1x1 image, or the other way round."""
+
+    once = True
 
     def __init__(self, layer: keras.layers.Layer, units: int):
         super().__init__(layer, lambda constants: constants)
