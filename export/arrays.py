@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from lth_tf.errors import UsageError
+
 Arrays = dict[str, np.ndarray]
 """Name of an input or output -> its examples, [n, ...]."""
 
@@ -16,6 +18,20 @@ def count(arrays: Arrays) -> int:
 def part(arrays: Arrays, start: int, stop: int) -> Arrays:
     """Returns some of the examples."""
     return {name: array[start:stop] for name, array in arrays.items()}
+
+
+def check_finite(weights: Iterable[np.ndarray]) -> None:
+    """Refuses weights that are no numbers.
+
+    Raises:
+        UsageError: if one is NaN or infinite.
+    """
+    for array in weights:
+        if not np.isfinite(array).all():
+            raise UsageError(
+                f"Expected finite weights. Received: NaN or infinity in a kernel of shape "
+                f"{array.shape}. The network did not train well."
+            )
 
 
 def in_batches(

@@ -18,6 +18,8 @@ import numpy as np
 
 from lth_tf.errors import UsageError
 
+from ..arrays import check_finite
+
 BYTES = {"float32": 4, "float16": 2, "int8": 1}
 
 _MOST_LOW_BITS = 24  # of positions, which are int32
@@ -143,11 +145,7 @@ def deflated(array: np.ndarray) -> bytes:
 
 def _quantize(kernel: np.ndarray, dtype: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the kernel's numbers as they are stored, and its scales."""
-    if not np.isfinite(kernel).all():
-        raise UsageError(
-            f"Expected finite weights. Received: NaN or infinity in a kernel of shape "
-            f"{kernel.shape}. The network did not train well."
-        )
+    check_finite([kernel])
     no_scales = np.zeros(0, np.float32)
     if dtype == "float32":
         return kernel.astype("<f4"), no_scales

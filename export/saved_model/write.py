@@ -171,7 +171,7 @@ def _traced(model: keras.Model, signature: Signature) -> Any:
 
 
 def with_others(
-    model: keras.Model, signature: Signature, others: Mapping[str, keras.Model] | None
+    model: keras.Model, signature: Signature, others: Mapping[str, keras.Model] | None = None
 ) -> Called:
     """Returns what a file's signatures call: the model first, then others.
 

@@ -19,7 +19,7 @@ from lth_tf.files import write_bytes
 from lth_tf.keras_internals import all_layers
 from lth_tf.tensorflow_internals import quantize_whole_tensors
 
-from ..arrays import Arrays
+from ..arrays import Arrays, check_finite
 from ..examples import named
 from ..formats.base import CHOICES, DTYPES, WriteOptions
 from ..renamed import renamed_argument
@@ -79,9 +79,9 @@ def to_tflite(
         `path`, or the content of the file if that is None.
 
     Raises:
-        UsageError: if `dtype` is unknown, int8 comes without examples, float16 is asked for
-            TFLite Micro, signatures for it or for int8, the examples do not fit the model,
-            or the folder cannot be written to.
+        UsageError: if `dtype` is unknown, a weight is not finite, int8 comes without examples,
+            float16 is asked for TFLite Micro, signatures for it or for int8, the examples do
+            not fit the model, or the folder cannot be written to.
         RunError: if the converter cannot convert the model, or the disk is full.
 
     Example::
@@ -112,7 +112,7 @@ def write_tflite(
     model: keras.Model, path: pathlib.Path, signature: Signature, options: WriteOptions
 ) -> list[Stored]:
     """Writes a file as `to_tflite` does; returns how its kernels are stored."""
-    content, stored = _rewritten(with_others(model, signature, None), options)
+    content, stored = _rewritten(with_others(model, signature), options)
     path.write_bytes(content)
     return stored
 
@@ -144,7 +144,7 @@ def _options(
 
 def dense_bytes(model: keras.Model, signature: Signature, options: WriteOptions) -> bytes:
     """Returns the converter's file of a model that is called in a known way."""
-    return _dense_bytes(with_others(model, signature, None), options)
+    return _dense_bytes(with_others(model, signature), options)
 
 
 def _dense_bytes(models: Called, options: WriteOptions) -> bytes:
@@ -160,6 +160,8 @@ def _dense_bytes(models: Called, options: WriteOptions) -> bytes:
             "Expected dtype=float32 or int8 for TFLite Micro, which takes no float16 weights. "
             "Received: dtype='float16', runtime='micro'."
         )
+    for part, _ in models.values():
+        check_finite(kernel_arrays(part))
     if options.batch_size:
         size = options.batch_size
         models = {name: (part, own.with_batch(size)) for name, (part, own) in models.items()}

@@ -231,6 +231,14 @@ def test_the_content_of_a_file_without_a_path(tmp_path):
             to_tflite(model, **options)
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_refused(number):
+    model = stack((64,), layers.Dense(40))
+    model.layers[-1].kernel.assign(np.full((64, 40), number))
+    with pytest.raises(UsageError, match=r"finite weights.*shape \(64, 40\)"):
+        to_tflite(stack((64,), layers.Dense(40)), signatures={"part": model})
+
+
 def test_float16_is_nothing_for_micro():
     with pytest.raises(UsageError, match="float32 or int8 for TFLite Micro.*dtype='float16'"):
         to_tflite(stack((64,), layers.Dense(40)), dtype="float16", runtime="micro")
