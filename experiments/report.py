@@ -77,11 +77,12 @@ def _run() -> None:
     if not folders:
         raise UsageError("Expected at least one RUN_DIR. Received: none. --help shows how.")
     runs = _found(folders)
-    for file in _write(runs, folders, options):
+    outcomes = summary.outcomes(runs)
+    for file in _write(runs, outcomes, folders, options):
         print(file)
     for run in runs:
         print(f"\n{run.directory.path}\n{results.outcome(run.directory)}")
-    for outcome in summary.outcomes(runs):
+    for outcome in outcomes:
         if outcome.seeds > 1:
             print(f"\n{outcome.network}, {outcome.series}, {outcome.seeds} seeds")
             print(verdict_text.told(outcome.verdict, outcome.what))
@@ -98,7 +99,8 @@ def report(folders: list[str], options: ReportOptions | None = None) -> list[pat
         UsageError: if a folder holds no finished run that can be read, or the output folder
             cannot be written to.
     """
-    return _write(_found(folders), folders, options or ReportOptions())
+    runs = _found(folders)
+    return _write(runs, summary.outcomes(runs), folders, options or ReportOptions())
 
 
 def _found(folders: list[str]) -> list["results.Run"]:
@@ -110,16 +112,17 @@ def _found(folders: list[str]) -> list["results.Run"]:
 
 
 def _write(
-    runs: list["results.Run"], folders: list[str], options: ReportOptions
+    runs: list["results.Run"],
+    outcomes: list["summary.Outcome"],
+    folders: list[str],
+    options: ReportOptions,
 ) -> list[pathlib.Path]:
     numbers = _numbers(runs, options)
     judged = claims.judge(catalogue.CLAIMS, runs)
     pictures = _figures(runs, numbers, judged)
     output = pathlib.Path(options.output_dir or pathlib.Path(folders[0]) / "report")
     files = [output / "report.html"]
-    content = page.render(
-        _title(runs), summary.outcomes(runs), _notes(runs), pictures, numbers.levels, judged
-    )
+    content = page.render(_title(runs), outcomes, _notes(runs), pictures, numbers.levels, judged)
     write_bytes(files[0], content.encode())
     for figure in pictures:
         # A picture takes a second; those of analyses are `analyze`'s.

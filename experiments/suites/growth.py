@@ -32,7 +32,7 @@ def growth(options: Options) -> Iterator[Result]:
     yield _with_slope(in_turn("pruning, magnitude, all weights ranked together", pruned, 1, "s"))
     with tempfile.TemporaryDirectory() as folder:
         disk = {}
-        for weights in (266_200, 4_301_000, 20_024_000):
+        for weights in _NETWORKS:
             run = pathlib.Path(folder, f"of_{weights}")
             _made_run(run, stages=21, weights=weights, labels=10_000)
             size = sum(file.stat().st_size for file in run.rglob("*") if file.is_file())
@@ -43,12 +43,12 @@ def growth(options: Options) -> Iterator[Result]:
             run = pathlib.Path(folder, f"lenet_{stages}")
             _made_run(run, stages=stages, weights=10_000, labels=1_000)
             report = ["-m", f"{_PACKAGE}.report", str(run)]
-            reports[f"{stages} stages"] = seconds_of("report", report, folder, {})
+            reports[f"{stages} stages"] = seconds_of("report", report, folder)
         yield _with_slope(in_turn("a report", reports, options.rounds, "s"))
         plan = ["--dataset=digits", "--levels=1", "--dry_run"]
         starts = {
             f"{weights / 1e6:.3g} million weights ({network})": seconds_of(
-                network, ["-m", f"{_PACKAGE}.{network}", *plan], folder, {}
+                network, ["-m", f"{_PACKAGE}.{network}", *plan], folder
             )
             for weights, network in _NETWORKS.items()
         }

@@ -44,15 +44,15 @@ def startup(options: Options) -> Iterator[Result]:
 
 
 def seconds_of(
-    name: str, arguments: list[str], folder: str, memory: dict[str, float]
+    name: str, arguments: list[str], folder: str, memory: dict[str, float] | None = None
 ) -> Callable[[], float]:
-    """Returns what measures the seconds of a Python process; its peak memory in MB is noted.
+    """Returns what measures the seconds of a Python process.
 
     Args:
-        name: what it is noted under.
+        name: what it is called.
         arguments: of Python.
         folder: what it runs in.
-        memory: name -> the largest peak so far.
+        memory: takes its name -> the largest peak so far, in MB.
 
     Raises:
         RunError: when measuring, if the process fails: its seconds would say nothing.
@@ -73,7 +73,8 @@ def seconds_of(
         seconds = time.perf_counter() - start
         if child.returncode:
             raise RunError(f"{name} ended with exit code {child.returncode}: {arguments}.")
-        memory[name] = max(memory.get(name, 0.0), _megabytes(usage))
+        if memory is not None:
+            memory[name] = max(memory.get(name, 0.0), _megabytes(usage))
         return seconds
 
     return measure
