@@ -239,12 +239,12 @@ def made(count):
         return image, tf.cast(number % 10, tf.int32)
     return lambda: tf.data.Dataset.range(count).map(image)
 
-data = lth_tf.from_datasets(made(1280), made(20), made(20), classes=10)
-data_bytes = 1280 * data.train.example_bytes
-config = ExperimentConfig(iterations=20, batch_size=32, eval_interval=10, network="lenet")
+data = lth_tf.from_datasets(made(640), made(20), made(20), classes=10)
+data_bytes = 640 * data.train.example_bytes
+config = ExperimentConfig(iterations=20, batch_size=8, eval_interval=10, network="lenet")
 if sys.argv[1] == "memory":
     config = config.replace(iterations=1, eval_interval=1)
-limit = 800 << 20
+limit = 400 << 20
 now = int(open("/proc/self/statm").read().split()[5]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_DATA, (now + limit, now + limit))
 assert data_bytes > limit
@@ -262,7 +262,7 @@ print(trainer.fit().evaluations[-1].iteration)
 @pytest.mark.slow
 @pytest.mark.parametrize(("where", "code"), [("stream", 0), ("memory", 1)])
 def test_a_set_larger_than_the_memory_that_may_be_had(where, code):
-    """1,007 MB of images, 840 MB beyond what TensorFlow has when it has started."""
+    """503 MB of images, 400 MB beyond what TensorFlow has when it has started."""
     done = subprocess.run(
         [sys.executable, "-c", LARGE, where], capture_output=True, text=True, check=False,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
