@@ -226,7 +226,8 @@ def forget_compiled_functions(variables: Iterable[keras.Variable]) -> None:
     Those are `fit`, `evaluate` and `predict` of every living model that holds one,
     whether it lies inside or around the masked one, and with TensorFlow every
     `tf.function`, e.g. a decorated `call` or a training step by hand. Who holds them
-    is not known to the variable, so all living objects are looked at.
+    is not known to the variable, so all living objects are looked at, which takes some
+    tenths of a second in a large program; with TensorFlow only if any graph reads one.
     """
     variables = list(variables)
     ids = {id(variable) for variable in variables}
@@ -234,13 +235,30 @@ def forget_compiled_functions(variables: Iterable[keras.Variable]) -> None:
     models = _kinds(keras.Model)
     functions: set[type] = set()
     if keras.backend.backend() == "tensorflow":
-        handles, functions = _handles(variables), _kinds(tensorflow_internals.Function)
+        stored = [part for variable in variables for part in _parts(variable)]
+        if not any(tensorflow_internals.is_captured(part) for part in stored):
+            return
+        handles, functions = (
+            {id(part.handle) for part in stored},
+            _kinds(tensorflow_internals.Function),
+        )
     kinds = models | functions
-    for item in [item for item in gc.get_objects() if type(item) in kinds]:
+    for item in [item for item in _living_objects() if type(item) in kinds]:
         if type(item) in models:
             _renew(item, ids)
         else:
             tensorflow_internals.forget_traces(item, handles)
+
+
+def _living_objects() -> list[Any]:
+    frozen = gc.get_freeze_count() > 0
+    if frozen:  # Python lists none of those that are kept from the search for garbage.
+        gc.unfreeze()
+        gc.collect()
+    objects = gc.get_objects()
+    if frozen:
+        gc.freeze()
+    return objects
 
 
 def _kinds(base: Any) -> set[type]:
@@ -255,11 +273,10 @@ def _renew(model: keras.Model, ids: set[int]) -> None:
             getattr(model, f"make_{kind}_function")(force=True)
 
 
-def _handles(variables: list[keras.Variable]) -> set[int]:
-    stored = [variable._value for variable in variables]
+def _parts(variable: keras.Variable) -> list[Any]:
     # A distribution strategy keeps one variable a device.
-    parts = [part for value in stored for part in getattr(value, "values", [value])]
-    return {id(part.handle) for part in parts if hasattr(part, "handle")}
+    stored = variable._value
+    return [part for part in getattr(stored, "values", [stored]) if hasattr(part, "handle")]
 
 
 # ---- training

@@ -4,6 +4,7 @@ A newer version that renames one of them needs a change in this file only.
 """
 
 import contextlib
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from tensorflow.python.framework import op_def_registry, ops
 __all__ = [
     "Function",
     "forget_traces",
+    "is_captured",
     "op_definition",
     "in_fixed_order",
     "quantize_whole_tensors",
@@ -25,6 +27,12 @@ __all__ = [
 ]
 
 Function: Any = polymorphic_function.Function
+
+
+def is_captured(variable: tf.Variable) -> bool:
+    """Whether a graph may read a variable: whether anything but itself holds its handle."""
+    new = tf.Variable(0.0)
+    return sys.getrefcount(variable.handle) > sys.getrefcount(new.handle)
 
 
 def forget_traces(function: Any, handles: Iterable[int]) -> None:

@@ -4,37 +4,40 @@ In such a file a masked `Dense` is "lth_tf>MaskedDense", its config is that of t
 original with "masked_weights" added, and its masks lie under `_masks`.
 """
 
-import functools
-
 import keras
 
-from lth_tf.masking.layers import mask_once_there
+from lth_tf.masking.layers import Masked, mask_once_there
 
 _PACKAGE = "lth_tf"
 _OLD_HOLDER = "_masks"
 
 
-def know_old_name(original: type[keras.layers.Layer]) -> None:
-    """Lets Keras load the masked version of a layer class under its old name."""
+class _OldMasked(keras.layers.Layer):
+    """Stands for a layer class with masks in an old file."""
 
-    def from_config(original: type[keras.layers.Layer], config: dict) -> keras.layers.Layer:
+    _original_class: type[keras.layers.Layer]
+
+    @classmethod
+    def from_config(cls, config: dict) -> keras.layers.Layer:
         config = dict(config)
         indices = config.pop("masked_weights")
-        layer = original.from_config(config)
+        layer = cls._original_class.from_config(config)
         mask_once_there(layer, indices, [None] * len(indices), old_name=_OLD_HOLDER)
         return layer
 
+
+def know_old_name(original: type[keras.layers.Layer]) -> None:
+    """Lets Keras load the masked version of a layer class under its old name.
+
+    What stands for masked layers itself, then or now, has no such version.
+    """
+    if issubclass(original, (_OldMasked, Masked)):
+        return
     name = f"Masked{original.__name__}"
-    loader = type(
-        name,
-        (keras.layers.Layer,),
-        {
-            "__doc__": f"Stands for `{original.__name__}` with masks in an old file.",
-            "__module__": __name__,
-            "from_config": staticmethod(functools.partial(from_config, original)),
-        },
-    )
-    keras.saving.register_keras_serializable(_PACKAGE, name)(loader)
+    known = keras.saving.get_registered_object(f"{_PACKAGE}>{name}")
+    if known is None or getattr(known, "_original_class", None) is not original:
+        loader = type(name, (_OldMasked,), {"_original_class": original, "__module__": __name__})
+        keras.saving.register_keras_serializable(_PACKAGE, name)(loader)
 
 
 for _item in vars(keras.layers).values():

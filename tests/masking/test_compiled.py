@@ -1,5 +1,7 @@
 """Functions compiled before masking know nothing of masks: they are compiled anew."""
 
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -120,3 +122,16 @@ def test_functions_of_other_models_are_kept():
     assert compiled.experimental_get_tracing_count() == 1
     compiled(X)
     assert compiled.experimental_get_tracing_count() == 1
+
+
+def test_functions_kept_from_the_garbage_collector():
+    model = sequential(L.Dense(8, "relu", name="h"), L.Dense(2, name="o"))
+    optimizer = keras.optimizers.Adam(0.01)
+    optimizer.build(model.trainable_variables)
+    compiled = tf.function(lambda: step(model, optimizer))
+    compiled()
+    gc.freeze()
+    masked(model)
+    assert gc.get_freeze_count() > 0
+    compiled()
+    assert_obeys_masks(model, X, m.get_masks(model))

@@ -60,6 +60,20 @@ def test_file_of_the_first_version_loads(tmp_path):
     np.testing.assert_array_equal(np.array(m.strip_masks(model)(X)), before)
 
 
+@keras.saving.register_keras_serializable(package="growing")
+class Own(L.Dense):
+    """A layer of a user's that Keras knows."""
+
+
+def test_loading_again_and_again_registers_nothing_more(tmp_path):
+    masked(sequential(Own(2, name="o"), shape=(6, 4))).save(tmp_path / "model.keras")
+    m.load_model(str(tmp_path / "model.keras"))
+    known = set(keras.saving.get_custom_objects())
+    assert "lth_tf>MaskedOwn" in known
+    m.load_model(str(tmp_path / "model.keras"), custom_objects={"Own": Own})
+    assert set(keras.saving.get_custom_objects()) == known
+
+
 @pytest.mark.parametrize("build", [attention, bidirectional, separable])
 @pytest.mark.parametrize("kind", ["m.keras", "m.h5", "m.weights.h5", "checkpoint"])
 # Keras says that .h5 is its old format.
