@@ -279,8 +279,10 @@ class RunDir:
 
     def forget_progress(self, stage: Stage) -> None:
         """Deletes the checkpoint inside a stage, if there is one."""
-        for file in (self.progress_path(stage), self._former_progress_path):
-            file.unlink(missing_ok=True)
+        self.progress_path(stage).unlink(missing_ok=True)
+        # Earlier versions had one file for all stages: it may be the checkpoint of another.
+        if self.progress(stage) is not None:
+            self._former_progress_path.unlink()
         with contextlib.suppress(OSError):  # there is none, or other stages have theirs there
             self.progress_path(stage).parent.rmdir()
 

@@ -141,10 +141,11 @@ def judge_level(dense: RunDir, run: RunDir, level: int) -> Verdict:
 
 def seed_of(run: RunDir, control: str = "") -> Seed:
     """Returns the trainings of a run that `judge` compares."""
-    dense = _training(run, Stage(0)) if Stage(0) in run.finished() else None
+    finished = run.finished()
+    dense = _training(run, Stage(0)) if Stage(0) in finished else None
     levels = {
         stage.level: _training(run, stage)
-        for stage in run.finished()
+        for stage in finished
         if stage.control == control and stage != Stage(0)
     }
     return _seed(run, dense, levels)

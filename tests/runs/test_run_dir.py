@@ -10,7 +10,7 @@ import pytest
 
 from lth_tf.config import ExperimentConfig
 from lth_tf.errors import UsageError
-from lth_tf.files import read_arrays
+from lth_tf.files import read_arrays, write_arrays
 from lth_tf.runs.history import Evaluation, History
 from lth_tf.runs.run_dir import RunDir
 from lth_tf.runs.stage import Stage
@@ -234,6 +234,21 @@ def test_progress_belongs_to_its_stage(run_dir):
         assert run_dir.progress(Stage(1, "reinit_0")) is None
         run_dir.save_stage(Stage(1), MASKS, WEIGHTS, HISTORY)
         assert run_dir.progress(Stage(1)) is None
+
+
+def test_the_checkpoint_of_an_earlier_version_is_there_until_its_own_stage_is_done(run_dir):
+    """It had one file for whatever stage was running."""
+    former = run_dir.path / "progress" / "checkpoint.npz"
+    former.parent.mkdir()
+    write_arrays(former, {"weight": np.arange(3), "stage": np.array("level_02")})
+    with run_dir.writing(CONFIG, {}):
+        for stage in (Stage(1), Stage(1, "reinit_0")):
+            run_dir.save_stage(stage, MASKS, WEIGHTS, HISTORY)
+        np.testing.assert_array_equal(run_dir.progress(Stage(2))["weight"], [0, 1, 2])
+        run_dir.save_progress(Stage(2), {"weight": np.arange(4)})
+        np.testing.assert_array_equal(run_dir.progress(Stage(2))["weight"], [0, 1, 2, 3])
+        run_dir.save_stage(Stage(2), MASKS, WEIGHTS, HISTORY)
+    assert not former.parent.exists()
 
 
 def test_metrics_survive_a_torn_last_line(run_dir):
