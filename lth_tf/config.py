@@ -113,7 +113,13 @@ class ExperimentConfig(ProcedureConfig):
     """Everything that decides the results of an experiment.
 
     The defaults are LeNet-300-100 on MNIST as in Frankle & Carbin 2019,
-    arXiv:1803.03635, Figure 2; `experiments/` holds the other networks' values.
+    arXiv:1803.03635, Figure 2; `experiments/` holds the other networks' values. Options of the
+    method and numbers of controls are no fields of the constructor: `replace` takes them.
+
+    Example:
+    >>> config = ExperimentConfig(iterations=2000).replace(reinits=3, rewind_iteration=500)
+    >>> config.controls[0].reinits, config.method.rewind_iteration
+    (3, 500)
     """
 
     kind: ClassVar[str] = "experiment"
