@@ -13,9 +13,11 @@ import dataclasses
 import functools
 import gc
 import pathlib
+import runpy
 import signal
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -133,6 +135,25 @@ class Finished:
     code: int
     out: str
     err: str
+
+
+@pytest.fixture
+def program_here(tmp_path, monkeypatch, capfd):
+    """Runs `python -m MODULE ARGS` in a folder of its own, but in this process.
+
+    A new one imports TensorFlow for seconds. It is needed where imports, XLA's flags, signals
+    or children matter, and once for each program (see `program`).
+    """
+
+    def run(module, *args):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [module, *map(str, args)])
+        with warnings.catch_warnings(), pytest.raises(SystemExit) as end:
+            warnings.filterwarnings("ignore", ".* found in sys.modules after", RuntimeWarning)
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        return Finished(end.value.code, *capfd.readouterr())
+
+    return run
 
 
 @pytest.fixture

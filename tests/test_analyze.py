@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-import sys
 
 import pytest
 
@@ -23,19 +22,11 @@ def two_seeds(finished_run, tmp_path_factory):
     return folder
 
 
-def run_program(monkeypatch, capsys, *arguments):
+def test_tables_pictures_numbers_and_a_page(monkeypatch, program_here, two_seeds, tmp_path):
     monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setattr(sys, "argv", ["analyze", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        analyze.main()
-    return end.value.code, capsys.readouterr()
-
-
-def test_tables_pictures_numbers_and_a_page(monkeypatch, capsys, two_seeds, tmp_path):
-    code, printed = run_program(
-        monkeypatch, capsys, two_seeds, "--analyses=signs,overlap", f"--output_dir={tmp_path}"
-    )
-    assert code == 0
+    flags = ["--analyses=signs,overlap", f"--output_dir={tmp_path}"]
+    printed = program_here("experiments.analyze", two_seeds, *flags)
+    assert printed.code == 0
     files = ["analysis.html", "signs.png", "overlap.png", "signs.csv", "overlap.csv"]
     assert printed.out.splitlines()[-5:] == [str(tmp_path / name) for name in files]
     assert (tmp_path / "signs.png").read_bytes().startswith(b"\x89PNG")
@@ -64,18 +55,11 @@ def test_tables_pictures_numbers_and_a_page(monkeypatch, capsys, two_seeds, tmp_
     assert line.startswith("Left out. ") and "level_01/weights.npz" in line
 
 
-def test_levels_and_options_of_analyses(monkeypatch, capsys, two_seeds, tmp_path):
-    code, _ = run_program(
-        monkeypatch,
-        capsys,
-        two_seeds,
-        "--analyses=initial_weights",
-        "--levels=1",
-        "--bins=4",
-        f"--output_dir={tmp_path}",
-    )
+def test_levels_and_options_of_analyses(program_here, two_seeds, tmp_path):
+    flags = ["--analyses=initial_weights", "--levels=1", "--bins=4", f"--output_dir={tmp_path}"]
+    done = program_here("experiments.analyze", two_seeds, *flags)
     rows = list(csv.DictReader((tmp_path / "initial_weights.csv").read_text().splitlines()))
-    assert code == 0 and {row["level"] for row in rows} == {"1"}
+    assert done.code == 0 and {row["level"] for row in rows} == {"1"}
     assert [row["value"] for row in rows[:4]] == ["-2.25", "-0.75", "0.75", "2.25"]
     assert sum(float(row["share"]) for row in rows[:4]) == pytest.approx(100)
 
@@ -95,15 +79,16 @@ def test_network_and_data_of_the_run_are_found(two_seeds, tmp_path, capsys):
     assert "error barrier (points)" in capsys.readouterr().out
 
 
-def test_data_that_are_not_known_are_one_line(monkeypatch, capsys, two_seeds, tmp_path):
-    code, printed = run_program(monkeypatch, capsys, two_seeds / "seed_0", "--analyses=sharpness")
-    assert code == 2 and "nothing to analyse" in printed.err.splitlines()[-1]
+def test_data_that_are_not_known_are_one_line(monkeypatch, program_here, two_seeds):
+    monkeypatch.setenv("COLUMNS", "120")
+    printed = program_here("experiments.analyze", two_seeds / "seed_0", "--analyses=sharpness")
+    assert printed.code == 2 and "nothing to analyse" in printed.err.splitlines()[-1]
     assert "image_shape" in printed.err.splitlines()[0]
 
 
-def test_unknown_analyses_and_flags_of_others(monkeypatch, capsys, two_seeds):
-    code, printed = run_program(monkeypatch, capsys, two_seeds, "--analyses=sing")
-    assert code == 2 and "Expected an analysis out of barriers, connectivity" in printed.err
+def test_unknown_analyses_and_flags_of_others(program_here, two_seeds):
+    done = program_here("experiments.analyze", two_seeds, "--analyses=sing")
+    assert done.code == 2 and "Expected an analysis out of barriers, connectivity" in done.err
     with pytest.raises(UsageError, match="with a finished level"):
         analyze.analyze([str(two_seeds / "nothing")])
 

@@ -48,7 +48,9 @@ def test_alternatives_are_measured_in_turn():
     ]
 
 
-def test_the_program_keeps_its_values_and_compares_them_with_earlier_ones(program, tmp_path):
+def test_the_program_keeps_its_values_and_compares_them_with_earlier_ones(
+    program, program_here, tmp_path
+):
     options = ["--suite=costs", "--rounds=2"]
     done = program("experiments.benchmark", *options, "--json=one.json")
     assert done.code == 0, done.err
@@ -60,7 +62,7 @@ def test_the_program_keeps_its_values_and_compares_them_with_earlier_ones(progra
     # As if everything had taken a million times as long.
     result["values"] = {k: [1e6 * v for v in values] for k, values in result["values"].items()}
     (tmp_path / "slow.json").write_text(json.dumps(record))
-    done = program("experiments.benchmark", *options, "--against=slow.json")
+    done = program_here("experiments.benchmark", *options, "--against=slow.json")
     assert "rewinding: 0.00 x the earlier median, outside its spread" in done.out
 
 
@@ -71,7 +73,7 @@ def test_the_program_keeps_its_values_and_compares_them_with_earlier_ones(progra
         ("--against=nothing.json", "Expected a file that --json has written."),
     ],
 )
-def test_mistakes_are_one_line(program, flag, message):
-    done = program("experiments.benchmark", flag)
+def test_mistakes_are_one_line(program_here, flag, message):
+    done = program_here("experiments.benchmark", flag)
     assert done.code == 2
     assert message in done.err and "Traceback" not in done.err

@@ -92,15 +92,15 @@ NAME = "dataset=digits,eval_interval=20,iterations=40,test_interval=20"
         ("report", ["nowhere"], 2, "Received: nowhere, which does not exist."),
     ],
 )
-def test_mistake_is_one_line_on_stderr(program, module, flags, code, message):
-    done = program(f"experiments.{module}", *flags)
+def test_mistake_is_one_line_on_stderr(program_here, module, flags, code, message):
+    done = program_here(f"experiments.{module}", *flags)
     assert done.code == code
     assert message in done.err
     assert done.err.startswith("error: ")
     assert done.err.count("\n") == 1
 
 
-def test_run_prints_a_table_and_the_next_steps(program, tmp_path):
+def test_run_prints_a_table_and_the_next_steps(program, program_here, tmp_path):
     done = program("experiments.lenet", *QUICK)
     assert (done.code, done.out.count("Traceback")) == (0, 0)
     lines = done.out.splitlines()
@@ -126,19 +126,19 @@ def test_run_prints_a_table_and_the_next_steps(program, tmp_path):
         "data_dir": "",
     }
 
-    again = program("experiments.lenet", *QUICK)
+    again = program_here("experiments.lenet", *QUICK)
     told = ["All of it was done before: nothing was trained.", ""]
     assert again.out.splitlines()[6:] == [*lines[6:9], *told, *lines[9:]]
 
-    other = program("experiments.lenet", *QUICK, "--overwrite", "--levels=0")
+    other = program_here("experiments.lenet", *QUICK, "--overwrite", "--levels=0")
     assert other.code == 0
     assert RunDir(tmp_path / run_dir).finished() == [Stage(0)]
 
 
-def test_nothing_is_overwritten_by_a_run_that_is_refused(program, tmp_path):
+def test_nothing_is_overwritten_by_a_run_that_is_refused(program_here, tmp_path):
     flags = [*QUICK, "--prune_rate_fc=0.9"]
-    assert program("experiments.lenet", *flags).code == 0
-    refused = program("experiments.lenet", *flags, "--overwrite", "--levels=99")
+    assert program_here("experiments.lenet", *flags).code == 0
+    refused = program_here("experiments.lenet", *flags, "--overwrite", "--levels=99")
     assert refused.code == 2
     assert "would prune the last weight" in refused.err
     (config,) = tmp_path.rglob("config.json")
@@ -153,19 +153,19 @@ def test_no_line_but_ours(program):
     assert " for 1 trainings at " in done.err
 
 
-def test_changed_config_file_is_refused(program, tmp_path):
-    assert program("experiments.lenet", *QUICK).code == 0
+def test_changed_config_file_is_refused(program_here, tmp_path):
+    assert program_here("experiments.lenet", *QUICK).code == 0
     file = tmp_path / f"runs/lenet/{NAME}/seed_0/config.json"
     file.write_text(file.read_text().replace('"batch_size": 60', '"batch_size": 61'))
-    done = program("experiments.lenet", *QUICK)
+    done = program_here("experiments.lenet", *QUICK)
     assert done.code == 2
     assert "the file has batch_size=61, not 60. Use another folder, or delete it" in done.err
     assert done.err.endswith("See --runs_dir, --overwrite.\n")
 
 
-def test_unwritable_folder(program, tmp_path):
+def test_unwritable_folder(program_here, tmp_path):
     (tmp_path / "runs").write_text("a file where the folder should be")
-    done = program("experiments.lenet", *QUICK)
+    done = program_here("experiments.lenet", *QUICK)
     assert done.code == 2
     assert "Expected a folder that can be written to. Received: runs" in done.err
 
@@ -194,8 +194,8 @@ def test_failing_trial_is_told_of(program):
     assert done.err == "error: 2 of 2 replicates failed; their errors are above.\n"
 
 
-def test_dry_run_prints_the_plan_and_trains_nothing(program, tmp_path):
-    done = program("experiments.lenet", *QUICK, "--levels=2", "--reinits=3", "--dry_run")
+def test_dry_run_prints_the_plan_and_trains_nothing(program_here, tmp_path):
+    done = program_here("experiments.lenet", *QUICK, "--levels=2", "--reinits=3", "--dry_run")
     lines = done.out.splitlines()
     assert [line.split()[1:3] for line in lines[:3]] == [
         ["0", "100.00"],
@@ -206,8 +206,10 @@ def test_dry_run_prints_the_plan_and_trains_nothing(program, tmp_path):
     assert not list(tmp_path.rglob("config.json"))
 
 
-def test_preset_and_flags_after_it(program):
-    done = program("experiments.vgg19", "--preset=warmup", "--levels=0", "--dry_run", *QUICK[:2])
+def test_preset_and_flags_after_it(program_here):
+    done = program_here(
+        "experiments.vgg19", "--preset=warmup", "--levels=0", "--dry_run", *QUICK[:2]
+    )
     assert "warmup_iterations=10000" in done.out
     assert "levels" not in done.out.splitlines()[-1]
 
@@ -220,8 +222,8 @@ def test_tensorboard_that_is_missing_is_said(found, said, monkeypatch):
     assert ("pip install" in line) == bool(said)
 
 
-def test_tensorboard_events(program, tmp_path):
-    done = program("experiments.lenet", *QUICK, "--levels=0", "--tensorboard")
+def test_tensorboard_events(program_here, tmp_path):
+    done = program_here("experiments.lenet", *QUICK, "--levels=0", "--tensorboard")
     assert done.code == 0, done.err
     (line,) = re.findall(r"^To look at the events: .*$", done.out, re.MULTILINE)
     assert re.search(r"tensorboard --logdir=runs/lenet/\S+/seed_0/tensorboard$", line)

@@ -13,10 +13,9 @@ import time
 import numpy as np
 import pytest
 
-from experiments import gradual, gradual_learner
+from experiments import gradual_learner
 from experiments.default_config import default_config
 from experiments.report import ReportOptions, report
-from lth_tf.cli import program as program_end
 from lth_tf.config import NETWORKS
 from lth_tf.errors import RunError, UsageError
 from lth_tf.masking.model import set_masks, set_weights
@@ -221,13 +220,10 @@ def test_a_loss_that_is_not_finite(digits, tmp_path, monkeypatch):
         (["--network=resnet18", "--dataset=digits", "--final_density=0.01"], "above 0.01181"),
     ],
 )
-def test_mistake_is_one_line(flags, message, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["gradual", *flags])
-    assert program_end.run_main(gradual._run) == 2
-    out, err = capsys.readouterr()
-    assert message in err
-    assert err.startswith("error: ") and err.count("\n") == 1 and not out
+def test_mistake_is_one_line(flags, message, program_here, tmp_path):
+    done = program_here("experiments.gradual", *flags)
+    assert (done.code, done.out) == (2, "") and message in done.err
+    assert done.err.startswith("error: ") and done.err.count("\n") == 1
     assert not list(tmp_path.rglob("config.json"))
 
 
@@ -251,11 +247,10 @@ def test_help_shows_the_values_of_the_network():
 FLAGS = ("--dataset=digits", "--final_density=0.1", "--iterations=200", "--prune_frequency=20")
 
 
-def test_dry_run(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["gradual", *FLAGS, "--dry_run"])
-    assert program_end.run_main(gradual._run) == 0
-    out = capsys.readouterr().out
+def test_dry_run(program_here, tmp_path):
+    done = program_here("experiments.gradual", *FLAGS, "--dry_run")
+    assert (done.code, done.err) == (0, "")
+    out = done.out
     assert [line.split()[1:] for line in out.splitlines()[:2]] == [
         ["0", "100.00", "%", "remaining", "266,200", "weights"],
         ["1", "10.00", "%", "remaining", "26,620", "weights"],
@@ -265,7 +260,7 @@ def test_dry_run(monkeypatch, capsys, tmp_path):
     assert not list(tmp_path.rglob("config.json"))
 
 
-def test_killed_in_a_level_it_starts_that_level_again(program, tmp_path):
+def test_killed_in_a_level_it_starts_that_level_again(program_here, tmp_path):
     path = tmp_path / "runs/lenet" / ("gradual," + ",".join(FLAGS).replace("--", ""))
     run_dir = RunDir(path / "seed_0")
     slow = subprocess.Popen(
@@ -283,7 +278,7 @@ def test_killed_in_a_level_it_starts_that_level_again(program, tmp_path):
     slow.communicate()
     assert run_dir.finished() == [Stage(0)]
 
-    done = program("experiments.gradual", *FLAGS, "--jit=off")
+    done = program_here("experiments.gradual", *FLAGS, "--jit=off")
     assert done.code == 0, done.err
     lines = done.out.splitlines()
     assert lines[0] == "lenet on digits, 266,200 weights"

@@ -1,12 +1,10 @@
 import csv
 import json
 import shutil
-import sys
 
 import pytest
 
-from experiments import compare, overview, results, summary
-from experiments import list as list_runs
+from experiments import overview, results, summary
 
 
 @pytest.fixture(scope="module")
@@ -18,15 +16,6 @@ def two_seeds(finished_run, tmp_path_factory):
     file = folder / "seed_1" / "config.json"
     file.write_text(file.read_text().replace('"seed": 0', '"seed": 1'))
     return folder
-
-
-def run_program(monkeypatch, capsys, program, *arguments, columns=120):
-    monkeypatch.setenv("COLUMNS", str(columns))
-    monkeypatch.setattr(sys, "argv", [program.__name__, *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        program.main()
-    assert end.value.code == 0
-    return capsys.readouterr().out.splitlines()
 
 
 def test_a_row_for_all_seeds_of_a_run(two_seeds, finished_run):
@@ -83,17 +72,23 @@ def test_rows_fit_the_terminal(width):
     assert "21.07" in lines[1] and "iterations=60" in lines[1]
 
 
-def test_list_shows_runs_and_writes_them(monkeypatch, capsys, two_seeds, tmp_path):
+def test_list_shows_runs_and_writes_them(monkeypatch, program_here, two_seeds, tmp_path):
+    monkeypatch.setenv("COLUMNS", "120")
     folder, file = two_seeds.parents[1], tmp_path / "runs.csv"
-    lines = run_program(monkeypatch, capsys, list_runs, folder, f"--csv={file}")
+    done = program_here("experiments.list", folder, f"--csv={file}")
+    assert done.code == 0
+    lines = done.out.splitlines()
     assert lines[0].split()[:2] == ["run", "seeds"]
     assert [line.split()[:2] for line in lines[1:]] == [["lenet/default", "2"]]
     (row,) = csv.DictReader(file.read_text().splitlines())
     assert row["run"] == str(two_seeds) and row["seeds"] == "2" and 0 < float(row["dense"]) < 1
 
 
-def test_compare_has_a_row_for_every_curve(monkeypatch, capsys, two_seeds):
-    lines = run_program(monkeypatch, capsys, compare, two_seeds)
+def test_compare_has_a_row_for_every_curve(monkeypatch, program_here, two_seeds):
+    monkeypatch.setenv("COLUMNS", "120")
+    done = program_here("experiments.compare", two_seeds)
+    assert done.code == 0
+    lines = done.out.splitlines()
     assert [line[:14].strip() for line in lines[1:]] == ["tickets", "random mask", "random reinit"]
 
 

@@ -23,7 +23,7 @@ def test_examples_are_text_and_what_follows():
     assert (splits[0][0] == 0).mean() < 0.01
 
 
-def test_program(program, tmp_path):
+def test_program(program, program_here, tmp_path):
     command = ("experiments.text", "--topics=10", "--units=8", "--levels=1", "--rewind_epoch=0")
     done = program(*command, "--epochs_per_level=1")
     assert done.code == 0, done.err
@@ -39,5 +39,5 @@ def test_program(program, tmp_path):
         "output/kernel": 483,  # 8 * 71 * 0.85
     }
     assert "embedding/embeddings" in done.out and "experiments.report" in done.out
-    wrong = program(*command, "--prune_rate=1.5")
+    wrong = program_here(*command, "--prune_rate=1.5")
     assert wrong.code == 2 and wrong.err.count("\n") == 1

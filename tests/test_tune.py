@@ -55,21 +55,6 @@ def start(folder, *flags, **environment):
     )
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch, capsys):
-    """Runs the program in this process, which has TensorFlow already, and returns its output."""
-
-    def run(*flags):
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["tune", *flags])
-        with pytest.raises(SystemExit) as end:
-            tune.main()
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return run
-
-
 def table(project):
     """Returns the rows of a search's CSV file without what depends on the clock and the folder."""
     rows = list(csv.DictReader((project / "trials.csv").read_text().splitlines()))
@@ -89,11 +74,11 @@ def table(project):
         (["--dataset=digits", "--trials=2"], "Received: replicates=2."),
     ],
 )
-def test_mistake_is_one_line_on_stderr(flags, message, here, tmp_path):
-    code, out, err = here(*flags)
-    assert (code, out) == (2, "")
-    assert err.startswith("error: ") and err.count("\n") == 1
-    assert message in err
+def test_mistake_is_one_line_on_stderr(flags, message, program_here, tmp_path):
+    done = program_here("experiments.tune", *flags)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: ") and done.err.count("\n") == 1
+    assert message in done.err
     assert not list(tmp_path.rglob("tune.json"))
 
 
@@ -129,9 +114,9 @@ def test_folder_is_named_by_what_was_changed():
     )
 
 
-def test_killed_search_goes_on_to_the_results_of_an_uninterrupted_one(tmp_path, here):
-    code, whole_out, whole_err = here(*QUICK, "--runs_dir=whole")
-    assert code == 0, whole_err
+def test_killed_search_goes_on_to_the_results_of_an_uninterrupted_one(tmp_path, program_here):
+    whole = program_here("experiments.tune", *QUICK, "--runs_dir=whole")
+    assert whole.code == 0, whole.err
 
     project = tmp_path / PROJECT
     killed = start(tmp_path, "--checkpoint_seconds=0")
@@ -147,10 +132,8 @@ def test_killed_search_goes_on_to_the_results_of_an_uninterrupted_one(tmp_path, 
     started = inside.path / "origin.npz"
     made = started.stat().st_mtime_ns
 
-    goes_on = start(tmp_path)
-    out, err = goes_on.communicate(timeout=300)
-    assert goes_on.returncode == 0, err
-    assert err == ""
+    goes_on = program_here("experiments.tune", *QUICK)
+    assert (goes_on.code, goes_on.err) == (0, "")
     assert started.stat().st_mtime_ns == made
     uninterrupted = tmp_path / "whole" / pathlib.Path(*pathlib.Path(PROJECT).parts[1:])
     assert table(project) == table(uninterrupted)
@@ -159,10 +142,10 @@ def test_killed_search_goes_on_to_the_results_of_an_uninterrupted_one(tmp_path, 
         for path, value in RunDir(project / "trial_001").trained(stage).items():
             assert (value == expected[path]).all()
 
-    check_output(whole_out.splitlines(), uninterrupted)
-    assert out.splitlines()[0] == whole_out.splitlines()[0]
+    check_output(whole.out.splitlines(), uninterrupted)
+    assert goes_on.out.splitlines()[0] == whole.out.splitlines()[0]
     # The finished trial is not run, nor told of, again before the table.
-    before, _, after = out.partition("By objective:")
+    before, _, after = goes_on.out.partition("By objective:")
     assert [line.split()[0] for line in before.splitlines()[-2:] if line] == ["1"]
     assert after.count("\n    ") == 2
 
@@ -189,7 +172,7 @@ def check_output(lines, project):
     assert export.endswith(f"/{best} --level={first['level']}")
 
 
-def test_chief_and_two_workers(tmp_path, here):
+def test_chief_and_two_workers(tmp_path, program_here):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -234,6 +217,6 @@ def test_chief_and_two_workers(tmp_path, here):
     # One of them trained the dense network, the other waited for it.
     assert [metric["iteration"] for metric in project.dense.metrics()] == [0, 20, 40, 60]
 
-    code, out, err = here(*QUICK, *flags)
-    assert (code, err) == (0, "")
-    assert out.partition("By objective:")[2] == ends["chief"][0].partition("By objective:")[2]
+    again = program_here("experiments.tune", *QUICK, *flags)
+    assert (again.code, again.err) == (0, "")
+    assert again.out.partition("By objective:")[2] == ends["chief"][0].partition("By objective:")[2]

@@ -9,7 +9,7 @@ from export import channel_benchmark
 from export.channel_benchmark import ChannelBenchmarkOptions
 
 
-def test_benchmark(program, tmp_path):
+def test_benchmark(program, program_here, tmp_path):
     done = program(
         "export.benchmark",
         "--iterations=60",
@@ -28,12 +28,12 @@ def test_benchmark(program, tmp_path):
     assert 1.0 < float(rows[0]["ratio_to_limit"]) < 1.4
     assert float(rows[1]["payload_to_limit"]) < 1.02
     assert (folder / "export.png").read_bytes().startswith(b"\x89PNG")
-    wrong = program("export.benchmark", "--remaining=0")
+    wrong = program_here("export.benchmark", "--remaining=0")
     assert wrong.code == 2 and wrong.err.count("\n") == 1
 
 
 @pytest.mark.slow
-def test_models_that_people_deploy(program, tmp_path):
+def test_models_that_people_deploy(program, program_here, tmp_path):
     done = program(
         "export.benchmark",
         "--models=autoencoder",
@@ -55,7 +55,7 @@ def test_models_that_people_deploy(program, tmp_path):
         assert float(row["difference"]) < 1e-4
         for name in ("speed_1", "speed_8", "load_seconds", "dense_load_megabytes"):
             assert float(row[name]) > 0
-    wrong = program("export.benchmark", "--models=lenet5")
+    wrong = program_here("export.benchmark", "--models=lenet5")
     assert wrong.code == 2 and "autoencoder" in wrong.err and wrong.err.count("\n") == 1
 
 

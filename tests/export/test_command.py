@@ -125,8 +125,8 @@ def test_help_comes_without_tensorflow():
     assert done.stdout.endswith("code 0 False\n")
 
 
-def test_an_unknown_flag(program):
-    done = program("export", "--formt=tflite")
+def test_an_unknown_flag(program_here):
+    done = program_here("export", "--formt=tflite")
     assert (done.code, done.out) == (2, "")
     assert done.err == "error: Expected a known flag. Received: --formt. Did you mean --format?\n"
 

@@ -7,7 +7,6 @@ import pytest
 
 from experiments import retrain
 from experiments.report import report
-from lth_tf.cli import program
 from lth_tf.config import ExperimentConfig
 from lth_tf.errors import UsageError
 from lth_tf.methods.retrain import Retrain
@@ -82,14 +81,12 @@ def test_iteration_that_was_found_is_that_of_the_run(tmp_path):
     assert rewinding.iteration_of(run_dir) == 7
 
 
-def test_program_beside_the_run(finished_run, tmp_path, monkeypatch, capsys):
+def test_program_beside_the_run(finished_run, tmp_path, program_here):
     parent = tmp_path / "lenet" / "default" / "seed_0"
     shutil.copytree(finished_run.path, parent)
-    monkeypatch.chdir(tmp_path)
     flags = ["--ticket=lenet/default/seed_0", "--level=2", "--optimizer=sgd", "--jit=off"]
-    monkeypatch.setattr("sys.argv", ["retrain", *flags, "--iterations=20"])
-    assert program.run_main(retrain._run) == 0
-    assert "Figures, beside the first training" in capsys.readouterr().out
+    done = program_here("experiments.retrain", *flags, "--iterations=20")
+    assert done.code == 0 and "Figures, beside the first training" in done.out
     (made,) = [RunDir(p.parent) for p in tmp_path.rglob("retrain*/*/config.json")]
     name = "retrain_2_of_default_0,iterations=20,optimizer=sgd"
     assert made.path.parent.name == name
@@ -108,11 +105,9 @@ def test_program_beside_the_run(finished_run, tmp_path, monkeypatch, capsys):
         (["--ticket=nowhere"], "Expected a run directory. Received: nowhere"),
     ],
 )
-def test_mistake_is_one_line(flags, message, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["retrain", *flags])
-    assert program.run_main(retrain._run) == 2
-    assert message in capsys.readouterr().err
+def test_mistake_is_one_line(flags, message, program_here):
+    done = program_here("experiments.retrain", *flags)
+    assert done.code == 2 and message in done.err
 
 
 def test_default_config_is_that_of_the_run(parent):

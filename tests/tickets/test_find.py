@@ -180,7 +180,7 @@ def test_summary_agrees_with_metrics(finished_run):
 
 ARGUMENTS = (
     "--dataset=digits",
-    "--iterations=2000",
+    "--iterations=400",
     "--eval_interval=20",
     "--test_interval=0",
     "--levels=2",
