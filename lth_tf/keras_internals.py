@@ -251,14 +251,10 @@ def forget_compiled_functions(variables: Iterable[keras.Variable]) -> None:
 
 
 def _living_objects() -> list[Any]:
-    frozen = gc.get_freeze_count() > 0
-    if frozen:  # Python lists none of those that are kept from the search for garbage.
-        gc.unfreeze()
-        gc.collect()
-    objects = gc.get_objects()
-    if frozen:
-        gc.freeze()
-    return objects
+    # Python lists none of those that are kept from the search for garbage. Keeping them from it
+    # again would keep all that lives by now from it, for ever.
+    gc.unfreeze()
+    return gc.get_objects()
 
 
 def _kinds(base: Any) -> set[type]:

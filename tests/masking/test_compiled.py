@@ -132,6 +132,5 @@ def test_functions_kept_from_the_garbage_collector():
     compiled()
     gc.freeze()
     masked(model)
-    assert gc.get_freeze_count() > 0
     compiled()
     assert_obeys_masks(model, X, m.get_masks(model))
