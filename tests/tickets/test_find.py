@@ -230,7 +230,7 @@ def test_killed_runs_end_as_uninterrupted_ones(program, tmp_path, monkeypatch, k
 
 
 # Networks that take a second or more a level: one combination, the others are slow.
-LARGE = ("conv4", "conv6", "resnet18", "vgg19")
+LARGE = ("conv2", "conv4", "conv6", "resnet18", "vgg19")
 COMBINATIONS = [
     pytest.param(
         network,
