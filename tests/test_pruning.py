@@ -1,5 +1,7 @@
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from lth_tf import pruning
 from lth_tf.config import ExperimentConfig
@@ -157,9 +159,46 @@ class TestPrune:
         masks = self.prune(criterion=smallest, prune_rate_fc=0.4)
         assert masks["fc1/kernel"].tolist() == [0, 1, 1, 1, 0]
 
-    def test_a_criterion_must_score_every_weight(self):
-        with pytest.raises(UsageError, match=r"an array of shape \(5,\) for 'fc1/kernel'.*none"):
-            self.prune(criterion=lambda context: {})
+    @pytest.mark.parametrize("value", [{}, None])
+    def test_a_criterion_must_score_every_weight(self, value):
+        with pytest.raises(UsageError, match=r" of shape \(5,\) for 'fc1/kernel'.*: none"):
+            self.prune(criterion=lambda context: value)
+
+    def test_scores_may_be_lists_and_tensors(self):
+        def smallest(context, kind):
+            return {path: kind(-np.abs(context.trained[path])) for path in context.masks}
+
+        for kind in (np.ndarray.tolist, tf.constant, keras.Variable, np.ma.masked_array):
+            masks = self.prune(criterion=lambda c, k=kind: smallest(c, k), prune_rate_fc=0.4)
+            assert masks["fc1/kernel"].tolist() == [0, 1, 1, 1, 0]
+
+    @pytest.mark.parametrize("kind, name", [(complex, "complex128"), (str, "<U"), (object, "obj")])
+    def test_scores_must_be_real_numbers(self, kind, name):
+        with pytest.raises(UsageError, match=rf"Received: \(5,\) of {name}"):
+            self.prune(
+                criterion=lambda c: {p: c.trained[p].astype(kind) for p in c.masks},
+            )
+
+
+@pytest.mark.parametrize(
+    "criterion, dtype, trained, origin, kept",
+    [
+        # Squares of half precision: 1e-8 is 0, 250,000 infinite.
+        ("squared_magnitude", np.float16, [3e-4, 1e-4, 2e-4, 4e-4], [0] * 4, [1, 0, 0, 1]),
+        ("squared_magnitude", np.float16, [600, 300, -400, -500], [0] * 4, [1, 0, 0, 1]),
+        ("squared_magnitude", np.float32, [3e-30, 1e-30, 2e-30, 4e-30], [0] * 4, [1, 0, 0, 1]),
+        ("movement", np.float16, [6e4, 5e4, 4e4, 6e4], [-6e4, -4e4, -4e4, -6e4], [1, 0, 0, 1]),
+        ("magnitude", np.int8, [-128, 1, 2, 3], [0] * 4, [1, 0, 0, 1]),
+        ("movement", np.uint8, [200, 1, 2, 30], [100, 250, 1, 1], [1, 1, 0, 0]),
+        ("magnitude_increase", np.uint8, [200, 1, 2, 30], [100, 250, 1, 1], [1, 0, 0, 1]),
+    ],
+)
+def test_scores_are_exact_for_narrow_types(criterion, dtype, trained, origin, kept):
+    context = PruningContext(
+        {"w": ones(4)}, {"w": np.array(trained, dtype)}, {"w": np.array(origin, dtype)}
+    )
+    masks = pruning.prune(context, {"w": 0.5}, criterion, "layerwise", 1)
+    assert masks["w"].tolist() == kept
 
 
 class TestLayerRates:

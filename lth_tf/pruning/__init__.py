@@ -17,7 +17,7 @@ from lth_tf.config import CRITERIA, SCOPES
 from lth_tf.errors import UsageError
 from lth_tf.masking.arrays import Masks
 from lth_tf.pruning import select
-from lth_tf.pruning.context import PruningContext
+from lth_tf.pruning.context import OnDemand, PruningContext
 from lth_tf.pruning.granularities.base import EVERY_WEIGHT, Units
 
 register = CRITERIA.register
@@ -70,16 +70,39 @@ def score(
         UsageError: if the criterion is unknown or does not score every weight.
     """
     masks = context.masks
-    scores = CRITERIA.get(criterion)(context)
+
+    def wide(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {p: _wide(value) if p in masks else value for p, value in weights.items()}
+
+    # Half precision overflows and underflows in differences and products, integers wrap.
+    origin = OnDemand(lambda: wide(context.origin))
+    found = CRITERIA.get(criterion)(
+        dataclasses.replace(context, trained=wide(context.trained), origin=origin)
+    )
+    scores = dict(found) if isinstance(found, Mapping) else {}
     for path, mask in masks.items():
-        shape = np.shape(scores.get(path))
-        if path not in scores or shape != mask.shape:
-            raise UsageError(
-                f"Expected of the criterion {CRITERIA.name_of(criterion)} a score for every "
-                f"weight: an array of shape {mask.shape} for {path!r}. Received: "
-                f"{shape if path in scores else 'none'}."
-            )
+        received = "none"
+        if path in scores:
+            # Lists, and tensors of any library.
+            scores[path] = value = np.asarray(scores[path])
+            if value.shape == mask.shape and _is_real(value):
+                continue
+            received = f"{value.shape}" if _is_real(value) else f"{value.shape} of {value.dtype}"
+        raise UsageError(
+            f"Expected of the criterion {CRITERIA.name_of(criterion)} a score for every "
+            f"weight: an array of numbers of shape {mask.shape} for {path!r}. Received: {received}."
+        )
     return scores
+
+
+def _wide(weights: np.ndarray) -> np.ndarray:
+    """Returns weights as float32 or wider, the same array where it is."""
+    return np.asarray(weights, np.result_type(weights, np.float32))
+
+
+def _is_real(scores: np.ndarray) -> bool:
+    # numpy does not know bfloat16, but compares it.
+    return scores.dtype.kind in "fiub" or scores.dtype.name == "bfloat16"
 
 
 def choose(

@@ -13,9 +13,11 @@ def squared_magnitude(context: PruningContext) -> dict[str, np.ndarray]:
     `magnitude` ranks them by the L1 norm and this by the L2 norm.
 
     Returns:
-        Weight path -> float array of the weight's shape; higher is kept longer.
+        Weight path -> float64 array of the weight's shape; higher is kept longer.
 
     Source:
         Li et al. 2017, arXiv:1608.08710, section 3 (norms of filters).
     """
-    return {path: np.square(context.trained[path]) for path in context.masks}
+    # In float64 a square of a float32 neither overflows nor underflows.
+    trained = context.trained
+    return {path: np.square(trained[path], dtype=np.float64) for path in context.masks}
