@@ -5,6 +5,7 @@ A newer version that renames one of them needs a change in this file only.
 
 import contextlib
 import sys
+import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -31,8 +32,8 @@ Function: Any = polymorphic_function.Function
 
 def is_captured(variable: tf.Variable) -> bool:
     """Whether a graph may read a variable: whether anything but itself holds its handle."""
-    new = tf.Variable(0.0)
-    return sys.getrefcount(variable.handle) > sys.getrefcount(new.handle)
+    alone = types.SimpleNamespace(handle=object())
+    return sys.getrefcount(variable.handle) > sys.getrefcount(alone.handle)
 
 
 def forget_traces(function: Any, handles: Iterable[int]) -> None:
