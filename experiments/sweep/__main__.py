@@ -72,6 +72,11 @@ def _sweep(wanted: "list[run.Wanted]", options: SweepOptions) -> None:
             f"Results in {_common(wanted)}\n",
             flush=True,
         )
+        if not machines.room():
+            shown.told(
+                f"No machine has room for a training of {options.cpus} cores and {options.gpus:g} "
+                "GPUs: waiting for one."
+            )
         swept = _trained(wanted, machines, options, shown)
         if options.recipe:
             found = runs.of_recipes_tickets(options.only, options.run_options())

@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import os
 import re
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -51,14 +52,18 @@ class Cluster:
         )
 
     def places(self) -> int:
-        """Returns how many trainings there is room for now; 1 where machines are yet to come."""
+        """Returns how many trainings to start at a time; 1 where machines are yet to come."""
+        return max(1, self.room())
+
+    def room(self) -> int:
+        """Returns how many trainings there is room for on the machines there are now."""
         found = 0
         for node in ray.nodes():
             if node["Alive"]:
                 has = node["Resources"]
                 by_gpus = int(has.get("GPU", 0) / self.gpus) if self.gpus else int(1e9)
                 found += min(int(has.get("CPU", 0) / self.cores), by_gpus)
-        return max(1, min(found, self.jobs or found))
+        return min(found, self.jobs or found)
 
     def machines(self) -> int:
         """Returns how many machines there are now."""
@@ -134,6 +139,7 @@ def connected(address: str, cores: int, gpus: float, jobs: int) -> Iterator[Clus
             "Expected the address of a cluster that this machine is part of, as host:port. "
             f"Received: address={address!r}. Run lth sweep on one of its machines."
         )
+    _check_answers(address)
     # Its processes import this package from where it lies, and send nothing to anybody.
     os.environ.update(process.environment(RAY_USAGE_STATS_ENABLED="0"))
     more: dict[str, Any] = (
@@ -147,14 +153,36 @@ def connected(address: str, cores: int, gpus: float, jobs: int) -> Iterator[Clus
             **more,
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UsageError(
-            f"Expected a Ray cluster at {address or 'this machine'}. Received: {one_line(error)}",
-            arguments=("address",),
-        ) from error
+        raise _no_cluster(address, error) from error
     try:
-        yield Cluster(cores, gpus, jobs)
+        found = Cluster(cores, gpus, jobs)
+        if not address and not found.room():
+            raise UsageError(
+                f"Expected gpus of at most those of this machine, of which Ray finds "
+                f"{ray.cluster_resources().get('GPU', 0):g}. Received: gpus={gpus:g}."
+            )
+        yield found
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Refuses the address of a machine that does not answer: Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> UsageError:
+    return UsageError(
+        f"Expected a Ray cluster at {address or 'this machine'}. "
+        f"Received: {one_line(error).rstrip('.')}.",
+        arguments=("address",),
+    )
 
 
 def _gone(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ import time
 import pytest
 from ray.cluster_utils import Cluster
 
-from experiments.sweep import __main__, runs
+from experiments.sweep import __main__, cluster, runs
 from lth_tf.cli import program
 from lth_tf.config import RunOptions
 from lth_tf.errors import UsageError
@@ -128,6 +129,23 @@ def test_ctrl_c_keeps_what_is_trained(tmp_path):
     (swept,) = run_dirs(tmp_path)
     assert (swept.path / "progress" / "level_00.npz").exists()
     assert swept.metrics()[-1]["iteration"] > 0
+
+
+def test_where_no_machine_answers_is_no_cluster():
+    with socket.socket() as taken:  # and nobody listens there
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(UsageError, match=rf"at {address}\. Received: .*refused\.$") as error:
+            with cluster.connected(address, cores=1, gpus=0, jobs=0):
+                pass
+    assert error.value.arguments == ("address",)
+
+
+@pytest.mark.slow
+def test_more_gpus_than_this_machine_has():
+    with pytest.raises(UsageError, match=r"Received: gpus=1000\.$"):
+        with cluster.connected("", cores=1, gpus=1000, jobs=0):
+            pass
 
 
 @pytest.mark.parametrize(
