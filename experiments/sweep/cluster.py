@@ -39,16 +39,19 @@ class Cluster:
     jobs: int = 0
 
     def __post_init__(self) -> None:
-        self._home = scheduling_strategies.NodeAffinitySchedulingStrategy(
-            ray.get_runtime_context().get_node_id(), soft=True
-        )
-        desk = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=self._home)
+        affinity = scheduling_strategies.NodeAffinitySchedulingStrategy
+        home = ray.get_runtime_context().get_node_id()
+        # Nowhere else, even if this machine is busy: with another one it would be gone.
+        here = affinity(home, soft=False)
+        desk = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here)
         self._desk: Any = desk.remote()
         takes: dict[str, Any] = {"num_cpus": self.cores, "num_gpus": self.gpus, "max_retries": 0}
         self._train = ray.remote(worker.train).options(**takes)
         # Its data are asked for as long as the run goes on, and read again where they are lost.
         self._plan: Any = ray.remote(worker.plan).options(
-            num_returns=2, scheduling_strategy=self._home, **{**takes, "max_retries": 3}
+            num_returns=2,
+            scheduling_strategy=affinity(home, soft=True),
+            **{**takes, "max_retries": 3},
         )
 
     def places(self) -> int:
