@@ -14,6 +14,7 @@ import functools
 import gc
 import pathlib
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -229,3 +230,30 @@ def shared_trainer(trainers, data_of, monkeypatch):
         return config, data
 
     return prepare
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A headless browser; what needs one is skipped where there is none."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("no headless browser on this machine")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        f"--user-data-dir={tmp_path_factory.mktemp('browser')}",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    found.set_script_timeout(60)
+    yield found
+    found.quit()

@@ -152,6 +152,30 @@ def test_the_site_loads_nothing_from_elsewhere(site):
             assert not re.match(r"(https?:)?//", source), (page, source)
 
 
+def test_the_search_works_on_pages_that_are_opened_from_the_disk(site, browser):
+    (index,) = (
+        page
+        for page in site
+        if page.parts[-1] == "index.html" and (page.parent / "search").exists()
+    )
+    browser.get(f"{index.as_uri()}?q=TicketCallback")
+    found = browser.execute_async_script(
+        """
+        const done = arguments[0];
+        const look = () => {
+          const links = [...document.querySelectorAll('.md-search-result__link')];
+          return links.length ? done(links.map(link => link.href)) : setTimeout(look, 50);
+        };
+        look();
+        """
+    )
+    folder = index.parent.as_uri()
+    assert all(link.startswith(f"{folder}/") for link in found)
+    assert f"{folder}/api/tickets.html" in {
+        link.partition("?")[0].partition("#")[0] for link in found
+    }
+
+
 def test_the_site_holds_what_stands_elsewhere(site):
     names = {"/".join(page.parts[-2:]) for page in site}
     assert {f"tutorials/{tutorial.stem}.html" for tutorial in TUTORIALS} <= names
