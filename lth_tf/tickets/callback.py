@@ -22,7 +22,7 @@ from lth_tf.tickets.fit_hooks import FitHooks, clear, hooks_in_fit
 from lth_tf.tickets.fit_level import Level
 from lth_tf.tickets.fit_signals import EpochSignals
 from lth_tf.tickets.fit_start import FreshState
-from lth_tf.tickets.fit_storage import FitStorage
+from lth_tf.tickets.fit_storage import FitStorage, checked_seconds
 from lth_tf.tickets.level_callbacks import LevelCallbacks
 from lth_tf.tickets.procedure import Procedure, scaled_rates, stages, without_idle_levels
 from lth_tf.tickets.reinitialize import new_weights
@@ -146,12 +146,12 @@ class TicketCallback(keras.callbacks.Callback):
             seed=seed,
         ).replace(criterion=criterion, **options)
         pruning.CRITERIA.get(criterion)
-        _check_arguments(checkpoint_seconds, level_callbacks)
+        _check_level_callbacks(level_callbacks)
         self._prune_rates = prune_rates
         self._skip = skip
         self._test_data = test_data
         self._level_callbacks = LevelCallbacks(level_callbacks)
-        self._checkpoint_seconds = checkpoint_seconds
+        self._checkpoint_seconds = checked_seconds(checkpoint_seconds)
         self._verbose = verbose
         self._level: Level | None = None
         self._examples: Any = None
@@ -219,6 +219,7 @@ class TicketCallback(keras.callbacks.Callback):
             if self._level is not None:
                 self._level.epoch_begins(logs)
                 self.on_train_batch_begin = self._on_first_batch
+                self.on_train_batch_end = self._on_first_batch_end
                 self._signals.epoch_begins(self.model)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -356,9 +357,9 @@ class TicketCallback(keras.callbacks.Callback):
         self._fresh.restore()
         self._level_callbacks.begin_anew()
 
-    def _forward_batches(self) -> None:
+    def _forward_batches(self, *names: str) -> None:
         """Makes batch hooks only where they are needed: having any slows `fit` down."""
-        for name in ("begin", "end"):
+        for name in names or ("begin", "end"):
             if not self._level_callbacks.without(f"on_train_batch_{name}", f"on_batch_{name}"):
                 setattr(self, f"on_train_batch_{name}", getattr(self, f"_on_train_batch_{name}"))
 
@@ -367,8 +368,15 @@ class TicketCallback(keras.callbacks.Callback):
             if self._level is not None:
                 self._level.first_batch()
         del self.on_train_batch_begin
-        self._forward_batches()
+        self._forward_batches("begin")
         self.on_train_batch_begin(batch, logs)
+
+    def _on_first_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self.__dict__.pop("on_train_batch_end", None)  # Keras may end batches in threads
+        self._forward_batches("end")
+        if self._level is not None:
+            self._level.trained = True
+        self.on_train_batch_end(batch, logs)
 
     def _on_first_test_batch(self, batch: int, logs: dict[str, float] | None = None) -> None:
         del self.on_test_batch_begin
@@ -384,14 +392,7 @@ class TicketCallback(keras.callbacks.Callback):
             self._level.batch("on_train_batch_end", batch, logs)
 
 
-def _check_arguments(
-    checkpoint_seconds: float, level_callbacks: Sequence[keras.callbacks.Callback]
-) -> None:
-    if not checkpoint_seconds >= 0:
-        raise UsageError(
-            "Expected checkpoint_seconds of at least 0. "
-            f"Received: checkpoint_seconds={checkpoint_seconds!r}."
-        )
+def _check_level_callbacks(level_callbacks: Sequence[keras.callbacks.Callback]) -> None:
     if any(isinstance(callback, TicketCallback) for callback in level_callbacks):
         raise UsageError(
             "Expected level_callbacks that live in a level. Received: a TicketCallback, "

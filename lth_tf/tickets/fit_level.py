@@ -46,6 +46,7 @@ class Level:
     Attributes:
         epoch: epochs trained.
         done: True after its last epoch.
+        trained: True once a batch of the epoch has ended.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Level:
         self.stage = stage = ticket.stage
         self.epoch = 0
         self.done = False
+        self.trained = self._begun = False
         self._epochs = ticket.stop or config.epochs_per_level
         self._model = model
         self._fresh = fresh
@@ -98,6 +100,7 @@ class Level:
 
     def epoch_begins(self, logs: dict[str, float] | None) -> None:
         """Tells the level's callbacks."""
+        self.trained = self._begun = False
         self._callbacks.tell("on_epoch_begin", self.epoch, logs)
 
     def first_batch(self) -> None:
@@ -106,6 +109,7 @@ class Level:
         Other callbacks may have changed it when the epoch began, such as those that put
         averages into the model at an epoch's end and take them out again at the next.
         """
+        self._begun = True
         if self._start is not None:
             self._start.restore()
         # Held longer, the values would be copied when training changes them.
@@ -128,9 +132,16 @@ class Level:
         """Records an epoch.
 
         Raises:
-            UsageError: if there was no validation, or no metric to judge by.
+            UsageError: if no batch was trained, there was no validation, or no metric to judge by.
             RunError: if a loss is not finite.
         """
+        if self._begun and not self.trained:
+            # Its loss would be 0, and Keras counts an update of the optimizer nonetheless.
+            raise UsageError(
+                f"Expected examples in every epoch. Received: none in epoch {self.epoch + 1} of "
+                f"{self.stage}: the data ran out. Give fit data that begin anew, such as a data "
+                "set without steps_per_epoch=, or one that repeats: data.repeat()."
+            )
         self._logs = {name: float(v) for name, v in logs.items() if np.ndim(v) == 0}
         if self._hooks is not None:
             self._hooks.check_called()

@@ -98,3 +98,17 @@ class FitStorage:
                     )
                 return
             self._run_dir.save_model(file.read_bytes())
+
+
+def checked_seconds(checkpoint_seconds: float) -> float:
+    """Returns the time between checkpoints.
+
+    Raises:
+        UsageError: if it is not at least 0.
+    """
+    if not checkpoint_seconds >= 0:
+        raise UsageError(
+            "Expected checkpoint_seconds of at least 0. "
+            f"Received: checkpoint_seconds={checkpoint_seconds!r}."
+        )
+    return checkpoint_seconds

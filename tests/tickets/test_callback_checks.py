@@ -154,3 +154,35 @@ def test_models_that_only_their_step_can_call_are_trained_unchecked(data, tmp_pa
 
     run_dir = fit(made(Odd, data), data, tmp_path / "run", metrics=())
     assert len(run_dir.finished()) == 3
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_an_epoch_without_examples_is_an_error(data, tmp_path):
+    """Keras goes on where data end early: it counts an update and calls the loss 0."""
+    model = made(TwoLayers, data)
+    model.compile(keras.optimizers.Adam(0.01), LOSS, metrics=["accuracy"])
+    batches = tf.data.Dataset.from_tensor_slices(data).batch(32)
+    tickets = TicketCallback(tmp_path / "run", epochs_per_level=1, levels=2, verbose=0)
+    with pytest.raises(UsageError, match="none in epoch 1 of level_01: the data ran out"):
+        model.fit(
+            batches.filter(lambda x, y: True),
+            steps_per_epoch=4,
+            validation_data=data,
+            epochs=tickets.epochs,
+            callbacks=[tickets],
+            shuffle=False,
+            verbose=0,
+        )
+    assert tickets.run_dir.finished() == [Stage(0)]
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_data_of_unknown_length_are_examples(run_eagerly, data, tmp_path):
+    model = made(TwoLayers, data)
+    model.compile("adam", LOSS, metrics=["accuracy"], run_eagerly=run_eagerly)
+    batches = tf.data.Dataset.from_tensor_slices(data).batch(128).filter(lambda x, y: True)
+    tickets = TicketCallback(tmp_path / "run", epochs_per_level=1, levels=2, verbose=0)
+    options = {"epochs": tickets.epochs, "shuffle": False, "verbose": 0}
+    model.fit(batches, validation_data=data, callbacks=[tickets], **options)
+    assert len(tickets.run_dir.finished()) == 3
