@@ -16,9 +16,10 @@ def ranked(
     colour: str | None = None,
     reference: tuple[str, float] | None = None,
 ) -> alt.LayerChart | alt.FacetChart:
-    """Returns the test error at early stop by name, the smallest first, on a logarithmic axis.
+    """Returns the test error at early stop by name, the smallest first.
 
-    A dot is the mean of the seeds, a line reaches from the smallest to the largest.
+    A dot is the mean of the seeds, a line reaches from the smallest to the largest. The axis is
+    logarithmic if the largest error is more than three times the smallest.
 
     Args:
         rows: with "early_stop_accuracy" (percent), `name` and `colour`.
@@ -30,14 +31,19 @@ def ranked(
     errors = [{**row, "error": round(100 - row["early_stop_accuracy"], 2)} for row in rows]
     by = [name] if colour is None else [name, colour]
     points = sorted(means(errors, by, "error"), key=lambda point: point["mean"])
-    scale = alt.Scale(type="log", nice=False, padding=12)
+    ratio = max(p["high"] for p in points) / max(min(p["low"] for p in points), 0.01)
+    ticks = [0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 90]
+    if ratio > 3:
+        scale = alt.Scale(type="log", nice=False, padding=12)
+        axis = alt.Axis(values=ticks, format="~g")
+    else:
+        scale = alt.Scale(zero=False, nice=False, padding=12)
+        axis = alt.Axis(format="~g", tickCount=6)
     shape: dict[str, Any] = {
         "y": alt.Y(f"{name}:N", title=None, sort=[p[name] for p in points]),
     }
     if colour is not None:
         shape["color"] = alt.Color(f"{colour}:N", title=None)
-    ticks = [0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 90]
-    axis = alt.Axis(values=ticks, format="~g")
     base = alt.Chart(alt.Data(values=points)).encode(**shape)
     layers = [
         base.mark_rule(strokeWidth=2, opacity=0.45).encode(
